@@ -1,0 +1,46 @@
+"""How kernels are compiled: numba, no GIL, no fastmath, cached on disk under a name that changes with any kernel.
+
+Numba's own cache looks at one file's time stamp and does not notice a changed callee in another file, so the cache
+folder is named by a hash of every source file of this package that holds a kernel. No fastmath: reordered sums would make the state hash
+depend on the compiler's mood.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def source_digest() -> str:
+    """Return 16 hex digits over all sources of this package that hold kernels, and numba's version."""
+    digest = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        source = path.read_bytes()
+        if b"import kernel\n" in source or path.name == "compiled.py":
+            digest.update(path.name.encode() + b"\0" + source)
+    return digest.hexdigest()
+
+
+def cache_directory() -> Path:
+    """Return where compiled kernels of these very sources are kept: `~/.cache/millstream/kernels/<digest>`."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "millstream" / "kernels" / source_digest()
+
+
+numba.config.CACHE_DIR = str(cache_directory())
+
+
+def kernel(function: F) -> F:
+    """Compile `function` on first call, or load it from the cache; it runs without the GIL.
+
+    `error_model="numpy"` drops the division checks; every divisor in the kernels is guarded where it is made.
+    """
+    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)(function)
+    return compiled

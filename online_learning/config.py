@@ -1,0 +1,31 @@
+"""What the learner may be told: caps, half-lives, list length. Every default is the one all published figures use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LearningConfig:
+    """Settings of the step. Two runs agree byte for byte only under equal settings, so snapshots record them."""
+
+    list_length: int = 20
+    """Items on a published list."""
+    exclude_consumed: bool = False
+    """Whether items the user already interacted with are kept off lists (films: yes; groceries: no)."""
+    max_users: int = 1_000_000
+    """Users kept; state for one is about 600 bytes once its history is full."""
+    max_items: int = 200_000
+    """Items kept."""
+    history_length: int = 50
+    """Last distinct items kept for a user."""
+    max_neighbours: int = 256
+    """Co-visitation edges kept for one item at most; a power of two from 16 on."""
+    neighbours_per_item: int = 64
+    """Co-visitation edges kept an item on average, over `max_items`: the size of the slab."""
+    max_consumed: int = 1024
+    """With `exclude_consumed`: items of one user kept off the lists, the latest; a power of two from 16 on."""
+    consumed_per_user: int = 32
+    """With `exclude_consumed`: the same on average, over `max_users`."""
+    seed: int = 20_140_101
+    """Chance in the step is a function of this, the user and the position."""

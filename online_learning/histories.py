@@ -1,0 +1,79 @@
+"""Histories: a user's last distinct items, newest first, with when and how often.
+
+Repeating an item moves it to the front. What a user has consumed in all is kept apart (`consumed`), and only where
+lists must leave it out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arena import Arena
+from .compiled import kernel
+from .vocabulary import Vocabulary
+
+
+class Histories(NamedTuple):
+    """Arrays by user row. Written by `remember` alone."""
+
+    item: NDArray[np.int32]
+    """Item rows, newest first, shape (users, length)."""
+    ts_ms: NDArray[np.int64]
+    """When the item was last chosen, shape (users, length)."""
+    times: NDArray[np.int32]
+    """How often it was chosen while in this history, shape (users, length)."""
+    held: NDArray[np.int32]
+    """Distinct items held, shape (users,)."""
+    events: NDArray[np.int64]
+    """Events of the user, shape (users,)."""
+    partition: NDArray[np.int32]
+    """Partition of the user's last event, shape (users,)."""
+    dirty: NDArray[np.uint8]
+
+
+def histories(arena: Arena, users: Vocabulary, length: int) -> Histories:
+    """Declare the histories of all users, `length` items each, and one row more that is nobody's and stays empty."""
+    table = arena.table("histories", users.capacity + 1, lambda: len(users))
+    return Histories(
+        item=table.array("item", np.int32, length),
+        ts_ms=table.array("ts_ms", np.int64, length),
+        times=table.array("times", np.int32, length),
+        held=table.array("held", np.int32),
+        events=table.array("events", np.int64),
+        partition=table.array("partition", np.int32),
+        dirty=table.dirty,
+    )
+
+
+@kernel
+def find(h: Histories, user: int, item: int) -> int:
+    """Return the place of `item` in the user's history, or -1."""
+    for place in range(h.held[user]):
+        if h.item[user, place] == item:
+            return place
+    return -1
+
+
+@kernel
+def remember(h: Histories, user: int, item: int, ts_ms: int, partition: int) -> None:
+    """Put `item` at the front of the user's history; the oldest leaves when it is full."""
+    place = find(h, user, item)
+    times = 1
+    if place >= 0:
+        times += h.times[user, place]
+    else:
+        place = min(h.held[user], h.item.shape[1] - 1)
+        h.held[user] = place + 1 if h.held[user] < h.item.shape[1] else h.item.shape[1]
+    for at in range(place, 0, -1):
+        h.item[user, at] = h.item[user, at - 1]
+        h.ts_ms[user, at] = h.ts_ms[user, at - 1]
+        h.times[user, at] = h.times[user, at - 1]
+    h.item[user, 0] = item
+    h.ts_ms[user, 0] = ts_ms
+    h.times[user, 0] = times
+    h.events[user] += 1
+    h.partition[user] = partition
+    h.dirty[user] = 1

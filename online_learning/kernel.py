@@ -1,0 +1,271 @@
+"""The way of one event through the model: measure, learn, remember, and, where wanted, make the user's list.
+
+This is the only place that knows the order of things. Everything is strict: the next event sees all of this one, so
+where a chunk is cut changes nothing. Making a list changes no state.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blend import Blend, gap_context, history_context, learn, score
+from .compiled import kernel
+from .consumed import Consumed, consume, has_consumed, held
+from .covisitation import RELATIONS, Covisitation, covisit
+from .histories import Histories, find, remember
+from .popularity import ALL_TIME, BEST, H40, Popularity, count, counted
+from .recency import Recency, chosen
+from .shortlist import CAP, Scratch, shortlist, walk
+from .signals import GROUP_OF, SIGNALS, describe
+
+SERVING_GAP_MS = 10_000
+"""A published list is made for a look this long after the event: the gap to the next one is not known yet."""
+
+
+class Model(NamedTuple):
+    """All state that learning and ranking read, by part."""
+
+    histories: Histories
+    consumed: Consumed
+    popularity: Popularity
+    recency: Recency
+    covisitation: Covisitation
+    blend: Blend
+
+
+class Bench(NamedTuple):
+    """Working memory of one thread; holds nothing between two events."""
+
+    scratch: Scratch
+    signals: NDArray[np.float32]
+    """Shape (CAP, SIGNALS)."""
+    scores: NDArray[np.float32]
+    """Shape (CAP,)."""
+    weights: NDArray[np.float32]
+    """Shape (SIGNALS,)."""
+    gradient: NDArray[np.float32]
+    """Shape (SIGNALS,)."""
+    edge: NDArray[np.float32]
+    """Shape (RELATIONS,)."""
+    taken: NDArray[np.bool_]
+    """Shape (CAP,)."""
+
+
+class Events(NamedTuple):
+    """Columns of a slice, shape (n,) each. A row below 0 is an id that was not admitted: it teaches nothing."""
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    ts_ms: NDArray[np.int64]
+    listed: NDArray[np.int32]
+    """Where the user's list goes in `Lists`, or -1."""
+
+
+class Measured(NamedTuple):
+    """What was measured before learning, shape (n,) each; rank is NaN for an item never seen, or where skipped."""
+
+    rank: NDArray[np.float64]
+    popular_rank: NDArray[np.float64]
+    """By all-time count."""
+    trending_rank: NDArray[np.float64]
+    """By the count of half-life 40 events."""
+    user_known: NDArray[np.bool_]
+    item_known: NDArray[np.bool_]
+    pair_new: NDArray[np.bool_]
+    loss: NDArray[np.float64]
+    """−ln p(target) among the shortlist; NaN where the target was not on it."""
+
+
+class Lists(NamedTuple):
+    """Ranked lists, best first, shape (lists, length, …); an item below 0 ends a list."""
+
+    item: NDArray[np.int32]
+    score: NDArray[np.float32]
+    contribution: NDArray[np.float32]
+    """Of each group of signals, shape (lists, length, GROUPS)."""
+    via: NDArray[np.int32]
+    """The item of the user's history that speaks most for it, or -1."""
+    seq: NDArray[np.int64]
+    """`seq` each list was made at, shape (lists,)."""
+
+
+def bench(scratch: Scratch) -> Bench:
+    """Reserve the working memory of one thread."""
+    return Bench(
+        scratch=scratch,
+        signals=np.zeros((CAP, SIGNALS), np.float32),
+        scores=np.zeros(CAP, np.float32),
+        weights=np.zeros(SIGNALS, np.float32),
+        gradient=np.zeros(SIGNALS, np.float32),
+        edge=np.zeros(RELATIONS, np.float32),
+        taken=np.zeros(CAP, np.bool_),
+    )
+
+
+@kernel
+def learn_events(
+    m: Model, b: Bench, e: Events, seq: int, partition: int, items: int, exclude: bool, measured: Measured, lists: Lists
+) -> None:
+    """Take the events in order; `seq` is the number of events before them, `items` the number of item rows given out."""
+    for at in range(len(e.user)):
+        user, item, ts_ms = e.user[at], e.item[at], e.ts_ms[at]
+        seq += 1
+        if user >= 0 and item >= 0:
+            _one_event(m, b, user, item, ts_ms, seq, partition, items, exclude, measured, at)
+        else:
+            measured.rank[at] = np.nan
+            measured.loss[at] = np.nan
+        if e.listed[at] >= 0:
+            make_list(m, b, user, ts_ms, seq, exclude, lists, e.listed[at])
+
+
+@kernel
+def make_lists(m: Model, b: Bench, users: NDArray[np.int32], ts_ms: int, seq: int, exclude: bool, lists: Lists) -> None:
+    """Make the lists of `users` (user rows) without an event, as if each had last been seen at `ts_ms`."""
+    for row in range(len(users)):
+        make_list(m, b, users[row], ts_ms, seq, exclude, lists, row)
+
+
+@kernel
+def _one_event(
+    m: Model,
+    b: Bench,
+    user: int,
+    item: int,
+    ts_ms: int,
+    seq: int,
+    partition: int,
+    items: int,
+    exclude: bool,
+    measured: Measured,
+    at: int,
+) -> None:
+    h, p = m.histories, m.popularity
+    known = p.events[item] > 0
+    place = find(h, user, item)
+    fresh = place < 0
+    if exclude:
+        fresh = fresh and not has_consumed(m.consumed, user, item)
+    measured.user_known[at] = h.events[user] > 0
+    measured.item_known[at] = known
+    measured.pair_new[at] = fresh
+    measured.rank[at] = np.nan
+    measured.loss[at] = np.nan
+    history = history_context(h.events[user])
+    gap = gap_context(h.events[user], ts_ms - h.ts_ms[user, 0])
+    n = rank(m, b, user, ts_ms, seq, history, gap, exclude)
+    if known:
+        candidates = p.seen[ALL_TIME] - (held(m.consumed, user) if exclude else 0)
+        target = -1
+        for k in range(n):
+            if b.scratch.items[k] == item:
+                target = k
+        if target >= 0:
+            measured.rank[at] = _rank_of(b.scores, n, target)
+            measured.loss[at] = learn(m.blend, history, gap, b.signals, b.scores, n, target, b.gradient)
+        else:
+            measured.rank[at] = 1.0 + n + max(0, candidates - n - 1) / 2.0
+        measured.popular_rank[at] = _rank_by_count(m, b, item, ALL_TIME, seq, items)
+        measured.trending_rank[at] = _rank_by_count(m, b, item, H40, seq, items)
+    covisit(m.covisitation, h, user, item, ts_ms, seq, b.edge)
+    count(p, item, place < 0, ts_ms, seq)
+    chosen(m.recency, item)
+    if exclude and fresh:
+        consume(m.consumed, user, item)
+    remember(h, user, item, ts_ms, partition)
+
+
+@kernel
+def rank(m: Model, b: Bench, user: int, now_ms: int, seq: int, history: int, gap: int, exclude: bool) -> int:
+    """Shortlist and score for `user` as of `now_ms`, into `b`; return how many. Scoring never creates state."""
+    s, h = b.scratch, m.histories
+    walk(s, m.covisitation, h, user, now_ms, seq)
+    if exclude:
+        c = m.consumed
+        for at in range(held(c, user)):
+            s.barred[c.item[c.start[user] + at // 16, at % 16]] = s.stamp[0]
+    n = shortlist(s, h, m.popularity, m.recency, user, not exclude)
+    describe(s, n, h, m.popularity, m.covisitation, user, now_ms, seq, b.signals)
+    score(m.blend, history, gap, b.signals, n, b.weights, b.scores)
+    return n
+
+
+@kernel
+def make_list(m: Model, b: Bench, user: int, ts_ms: int, seq: int, exclude: bool, lists: Lists, row: int) -> None:
+    """Write the user's list, as of event `seq`, into row `row` of `lists`. Ties go to the item seen first."""
+    h, s = m.histories, b.scratch
+    now_ms = ts_ms + SERVING_GAP_MS
+    events = h.events[user]
+    gap = gap_context(events, now_ms - h.ts_ms[user, 0])
+    n = rank(m, b, user, now_ms, seq, history_context(events), gap, exclude)
+    b.taken[:n] = False
+    lists.seq[row] = seq
+    for at in range(lists.item.shape[1]):
+        best = -1
+        for k in range(n):
+            if not b.taken[k] and (
+                best < 0
+                or b.scores[k] > b.scores[best]
+                or (b.scores[k] == b.scores[best] and s.items[k] < s.items[best])
+            ):
+                best = k
+        if best < 0:
+            lists.item[row, at] = -1
+            continue
+        b.taken[best] = True
+        lists.item[row, at] = s.items[best]
+        lists.score[row, at] = b.scores[best]
+        lists.contribution[row, at, :] = np.float32(0.0)
+        for k in range(SIGNALS):
+            lists.contribution[row, at, GROUP_OF[k]] += b.weights[k] * b.signals[best, k]
+        via = s.via[s.items[best]]
+        lists.via[row, at] = h.item[user, via] if via >= 0 else -1
+
+
+@kernel
+def _rank_of(scores: NDArray[np.float32], n: int, target: int) -> float:
+    """Return 1 + #(above) + #(tied with it) / 2."""
+    above = 0
+    tied = 0
+    for k in range(n):
+        if scores[k] > scores[target]:
+            above += 1
+        elif scores[k] == scores[target] and k != target:
+            tied += 1
+    return 1.0 + above + tied / 2.0
+
+
+@kernel
+def _rank_by_count(m: Model, b: Bench, item: int, which: int, seq: int, items: int) -> float:
+    """Return the rank of `item` among all items seen that are not barred, by one popularity count.
+
+    The board answers when the item is on it above its last place; otherwise, and where barred items leave fewer than
+    20 above the board's end, every item is counted.
+    """
+    p, barred, stamp = m.popularity, b.scratch.barred, b.scratch.stamp[0]
+    mine = counted(p, item, which, seq)
+    above = 0
+    tied = 0
+    last = np.inf
+    for at in range(p.best_held[which]):
+        j = p.best[which, at]
+        last = counted(p, j, which, seq)
+        if barred[j] != stamp and j != item:
+            if last > mine:
+                above += 1
+            elif last == mine:
+                tied += 1
+    if p.best_held[which] == BEST and mine <= last and above < 20:
+        above = 0
+        tied = 0
+        for j in range(items):
+            if p.events[j] > 0 and barred[j] != stamp and j != item:
+                theirs = counted(p, j, which, seq)
+                if theirs > mine:
+                    above += 1
+                elif theirs == mine:
+                    tied += 1
+    return 1.0 + above + tied / 2.0

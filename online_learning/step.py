@@ -1,0 +1,260 @@
+"""The step: the one way an event changes the model, whether it comes from Kafka, a replay, a file or the demo.
+
+`Step.apply(chunk)` moves the state from `chunk.start` to `chunk.end` and returns the lists of the users it touched. It
+reads no clock and does no I/O. One thread owns a step; nobody else looks inside. A chunk that was applied before is
+stale and changes nothing, so redelivery is harmless; a chunk that leaves a gap is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millstream.schemas.columns import Chunk
+from millstream.schemas.records import Slate
+
+from .arena import MASK_128, Arena
+from .blend import blend
+from .config import LearningConfig
+from .consumed import consumed
+from .covisitation import covisitation
+from .histories import histories
+from .kernel import Events, Measured, Model, bench, learn_events, make_lists
+from .popularity import popularity
+from .quality import Quality
+from .recency import recency
+from .shortlist import scratch
+from .slate_maker import Ranked, reserve_lists
+from .snapshot import Dump
+from .starting_weights import starting_weights
+from .vocabulary import Vocabulary
+
+MAIN = "main"
+NOBODY = ""
+"""The user id of the list for users that are not known."""
+
+
+class OutOfOrderChunk(ValueError):
+    """A chunk that does not begin where the state's position stands: something in between is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What one chunk did: `events` learned, `seq` afterwards, the touched users' lists, what was measured."""
+
+    input: str
+    partition: int
+    start: int
+    end: int
+    events: int
+    seq: int
+    ranked: Ranked | None
+    measured: Measured | None
+
+    def slates(self, generated_ts_ms: int) -> list[Slate]:
+        """Return the refreshed list of each touched user, in the order of their last events."""
+        return [] if self.ranked is None else self.ranked.slates(generated_ts_ms)
+
+
+class Step:
+    """All state of one pipeline's model, and the only writer of it."""
+
+    def __init__(self, config: LearningConfig) -> None:
+        self.config = config
+        self.seq = 0
+        self.generation = 1
+        self.positions: dict[tuple[str, int], int] = {}
+        self.last_ms = 0
+        self.quality = Quality()
+        self.users = Vocabulary("users", config.max_users)
+        self.items = Vocabulary("items", config.max_items)
+        self.arena = Arena()
+        self.model = Model(
+            histories=histories(self.arena, self.users, config.history_length),
+            consumed=consumed(
+                self.arena,
+                self.users,
+                row_cells=config.max_consumed,
+                cells_per_user=config.consumed_per_user if config.exclude_consumed else 0,
+            ),
+            popularity=popularity(self.arena, self.items),
+            recency=recency(self.arena),
+            covisitation=covisitation(
+                self.arena, self.items, row_cells=config.max_neighbours, cells_per_item=config.neighbours_per_item
+            ),
+            blend=blend(self.arena, starting_weights()),
+        )
+        self._bench = bench(scratch(config.max_items))
+
+    def apply(self, chunk: Chunk, *, lists: bool = True) -> Applied:
+        """Learn the chunk's events in order; afterwards the position of its partition is `chunk.end`.
+
+        With `lists`, each touched user's list is made right after the user's last event of the chunk. A chunk behind
+        the position is stale and teaches nothing. Raises `OutOfOrderChunk` for one beyond it or across it.
+        """
+        place = (chunk.input, chunk.partition)
+        position = self.positions.setdefault(place, chunk.start)
+        if chunk.end <= position and chunk.start < position:
+            return Applied(chunk.input, chunk.partition, position, position, 0, self.seq, None, None)
+        if chunk.start != position:
+            raise OutOfOrderChunk(
+                f"{chunk.input}[{chunk.partition}]: the chunk begins at {chunk.start}, the state stands at {position}; "
+                f"read on from {position}"
+            )
+        ranked, measured = self._learn(chunk, lists)
+        self.positions[place] = chunk.end
+        self.quality.add(measured)
+        return Applied(
+            chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), self.seq, ranked, measured
+        )
+
+    def relist(self, user_ids: Sequence[str], generated_ts_ms: int) -> list[Slate]:
+        """Make the lists of users again, as of now, without an event. Ids not known are passed over.
+
+        Versions carry the position of the user's partition, so a later event's list replaces this one. `NOBODY` is
+        the popular list; its position is the sum over all partitions. Changes no state.
+        """
+        known = {id_: row for id_ in user_ids if (row := self.users.row(id_)) is not None}
+        if NOBODY in user_ids:
+            known[NOBODY] = self.users.capacity
+        rows = np.array(list(known.values()), np.int32)
+        lists = reserve_lists(len(rows), self.config.list_length)
+        make_lists(self.model, self._bench, rows, self.last_ms, self.seq, self.config.exclude_consumed, lists)
+        positions = [
+            sum(self.positions.values())
+            if id_ == NOBODY
+            else self._position(int(self.model.histories.partition[row]))
+            for id_, row in known.items()
+        ]
+        ranked = Ranked(
+            list_name=MAIN,
+            user_ids=list(known),
+            generation=self.generation,
+            positions=np.array(positions, np.int64),
+            as_of_ms=np.full(len(rows), self.last_ms),
+            lists=lists,
+            item_ids=self.items.ids,
+        )
+        return ranked.slates(generated_ts_ms)
+
+    def popular_slate(self, generated_ts_ms: int) -> Slate:
+        """Return the list for users that are not known."""
+        return self.relist([NOBODY], generated_ts_ms)[0]
+
+    def state_hash(self) -> str:
+        """Return 32 hex digits over everything that learning and ranking read, positions included."""
+        total = self.arena.digest() + self.users.digest() + self.items.digest()
+        for (topic, partition), position in self.positions.items():
+            total += _hash_128(f"position/{topic}/{partition}/{position}")
+        total += _hash_128(f"counters/{self.seq}/{self.generation}/{self.last_ms}")
+        return f"{total & MASK_128:032x}"
+
+    def bytes_used(self) -> dict[str, int]:
+        """Return the bytes of state in use, by table of the arena."""
+        return self.arena.used_bytes()
+
+    def dump(self, meta: dict[str, Any] | None = None) -> Dump:
+        """Return a copy of all state, with the positions it contains. `meta` is the caller's own, JSON-able."""
+        header = {
+            "config": asdict(self.config),
+            "seq": self.seq,
+            "generation": self.generation,
+            "last_ms": self.last_ms,
+            "positions": [[topic, partition, end] for (topic, partition), end in self.positions.items()],
+            "meta": meta or {},
+        }
+        return Dump(header, self.arena.dump(), users=self.users.ids[:], items=self.items.ids[:])
+
+    @classmethod
+    def load(cls, config: LearningConfig, dump: Dump) -> Step:
+        """Return a step that goes on where `dump` was made; its state hash is the dumped one's.
+
+        Raises `ValueError` naming the setting when `config` differs from the one it was made with.
+        """
+        saved = dump.header["config"]
+        odd = [f"learning.{key} = {value!r}, was {saved.get(key)!r}" for key, value in asdict(config).items() if saved.get(key) != value]
+        if odd:
+            raise ValueError(
+                "the snapshot was made with other settings: " + "; ".join(odd) + "; put them back, or start without the snapshot"
+            )
+        step = cls(config)
+        step.seq = dump.header["seq"]
+        step.generation = dump.header["generation"]
+        step.last_ms = dump.header["last_ms"]
+        step.positions = {(topic, partition): end for topic, partition, end in dump.header["positions"]}
+        step.users.rows(dump.users)
+        step.items.rows(dump.items)
+        step.arena.load(dump.arrays)
+        return step
+
+    def _learn(self, chunk: Chunk, make: bool) -> tuple[Ranked | None, Measured]:
+        columns = chunk.columns
+        n = len(columns)
+        users = self.users.rows(columns.user_ids)
+        listed = _last_places(users) if make else np.full(n, -1, np.int32)
+        at = np.flatnonzero(listed >= 0)
+        lists = reserve_lists(len(at), self.config.list_length)
+        measured = _reserve_measured(n)
+        events = Events(users, self.items.rows(columns.item_ids), columns.ts_ms, listed)
+        learn_events(
+            self.model,
+            self._bench,
+            events,
+            self.seq,
+            chunk.partition,
+            len(self.items),
+            self.config.exclude_consumed,
+            measured,
+            lists,
+        )
+        self.seq += n
+        if n:
+            self.last_ms = int(columns.as_of_ms[-1])
+        if not len(at):
+            return None, measured
+        others = self._position(chunk.partition) - self.positions[chunk.input, chunk.partition]
+        ranked = Ranked(
+            list_name=MAIN,
+            user_ids=[columns.user_ids[k] for k in at.tolist()],
+            generation=self.generation,
+            positions=columns.offsets[at] + (1 + others),
+            as_of_ms=columns.as_of_ms[at],
+            lists=lists,
+            item_ids=self.items.ids,
+        )
+        return ranked, measured
+
+    def _position(self, partition: int) -> int:
+        """Return the sum over all inputs of the next offset of one partition."""
+        return sum(end for (_, number), end in self.positions.items() if number == partition)
+
+
+def _last_places(users: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Number the events that are their user's last, in order; -1 for all others and for users not admitted."""
+    places = np.full(len(users), -1, np.int32)
+    _, first_from_end = np.unique(users[::-1], return_index=True)
+    last = np.sort(len(users) - 1 - first_from_end)
+    last = last[users[last] >= 0]
+    places[last] = np.arange(len(last), dtype=np.int32)
+    return places
+
+
+def _reserve_measured(n: int) -> Measured:
+    return Measured(
+        rank=np.full(n, np.nan),
+        popular_rank=np.full(n, np.nan),
+        trending_rank=np.full(n, np.nan),
+        user_known=np.zeros(n, np.bool_),
+        item_known=np.zeros(n, np.bool_),
+        pair_new=np.zeros(n, np.bool_),
+        loss=np.full(n, np.nan),
+    )
+
+
+def _hash_128(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
