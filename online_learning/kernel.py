@@ -42,6 +42,8 @@ class Bench(NamedTuple):
     scratch: Scratch
     signals: NDArray[np.float32]
     """Shape (CAP, SIGNALS)."""
+    bits: NDArray[np.int32]
+    """The same memory as `signals`, as integers."""
     scores: NDArray[np.float32]
     """Shape (CAP,)."""
     weights: NDArray[np.float32]
@@ -94,9 +96,11 @@ class Lists(NamedTuple):
 
 def bench(scratch: Scratch) -> Bench:
     """Reserve the working memory of one thread."""
+    signals = np.zeros((CAP, SIGNALS), np.float32)
     return Bench(
         scratch=scratch,
-        signals=np.zeros((CAP, SIGNALS), np.float32),
+        signals=signals,
+        bits=signals.view(np.int32),
         scores=np.zeros(CAP, np.float32),
         weights=np.zeros(SIGNALS, np.float32),
         gradient=np.zeros(SIGNALS, np.float32),
@@ -188,7 +192,7 @@ def rank(m: Model, b: Bench, user: int, now_ms: int, seq: int, history: int, gap
         for at in range(held(c, user)):
             s.barred[c.item[c.start[user] + at // 16, at % 16]] = s.stamp[0]
     n = shortlist(s, h, m.popularity, m.recency, user, not exclude)
-    describe(s, n, h, m.popularity, m.covisitation, user, now_ms, seq, b.signals)
+    describe(s, n, h, m.popularity, m.covisitation, user, now_ms, seq, b.signals, b.bits)
     score(m.blend, history, gap, b.signals, n, b.weights, b.scores)
     return n
 

@@ -83,11 +83,9 @@ def counted(p: Popularity, item: int, which: int, seq: int) -> float:
 
 
 @kernel
-def share(p: Popularity, item: int, which: int, seq: int) -> float:
-    """Return the count of `item` over the sum of all counts, in [0, 1]; 0 before any event."""
-    if p.total[which] <= 0.0:
-        return 0.0
-    return counted(p, item, which, seq) / (p.total[which] * decay(seq - p.total_at[which], HALF_LIVES[which]))
+def totalled(p: Popularity, which: int, seq: int) -> float:
+    """Return the sum of all counts at half-life `which`, as of event `seq`."""
+    return p.total[which] * 2.0 ** (-(seq - p.total_at[which]) / HALF_LIVES[which])
 
 
 @kernel
@@ -96,7 +94,7 @@ def count(p: Popularity, item: int, new_to_user: bool, ts_ms: int, seq: int) -> 
     for which in range(len(HALF_LIVES)):
         if which != ALL_TIME:
             p.value[item, which] = counted(p, item, which, seq) + 1.0
-        p.total[which] = p.total[which] * 2.0 ** (-(seq - p.total_at[which]) / HALF_LIVES[which]) + 1.0
+        p.total[which] = totalled(p, which, seq) + 1.0
         p.total_at[which] = seq
         p.board_dirty[which] = 1
     if p.events[item] == 0:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from .compiled import kernel
 from .covisitation import LONG, SHORT, TICK, Covisitation, faded
 from .histories import Histories, find
-from .popularity import HALF_LIVES, Popularity, share
+from .logarithm import logarithms
+from .popularity import HALF_LIVES, Popularity, counted, totalled
 from .shortlist import (
     AFTER_1,
     AFTER_2,
@@ -30,47 +31,49 @@ from .shortlist import (
     Scratch,
 )
 
-NAMES = (
-    "popular",
-    "popular_5000",
-    "popular_1000",
-    "popular_200",
-    "popular_40",
-    "popular_10",
-    "popular_3",
-    "events_since_last",
-    "events_since_first",
-    "seconds_since_last",
-    "overdue",
-    "users_per_event",
-    "next",
-    "together_short",
-    "together_long",
-    "together_longer",
-    "together_recent",
-    "together_one",
-    "before",
-    "together_quick",
-    "together_session",
-    "after_last",
-    "after_second",
-    "after_third",
-    "own",
-    "own_nearness",
-    "own_frequency",
-    "own_last",
-    "own_second",
-    "own_same_moment",
-    "own_seconds_since",
-    "own_distance",
-)
-SIGNALS = len(NAMES)
 GROUPS = ("popular", "trending", "together", "yours")
 """What a reason names: the signals are summed into these."""
-GROUP_OF = np.array(
-    [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0] + [2] * 12 + [3] * 8,
-    np.int64,
+POPULAR, TRENDING, TOGETHER, YOURS = range(4)
+_LOGARITHMS = (
+    ("popular", 1.0, POPULAR),
+    ("popular_5000", 1.0, POPULAR),
+    ("popular_1000", 1.0, POPULAR),
+    ("popular_200", 1.0, POPULAR),
+    ("popular_40", 1.0, TRENDING),
+    ("popular_10", 1.0, TRENDING),
+    ("popular_3", 1.0, TRENDING),
+    ("events_since_last", 0.3, TRENDING),
+    ("events_since_first", 0.3, TRENDING),
+    ("seconds_since_last", 0.2, TRENDING),
+    ("overdue", 0.3, TRENDING),
+    ("users_per_event", 0.3, POPULAR),
+    ("next", 1.0, TOGETHER),
+    ("together_short", 1.0, TOGETHER),
+    ("together_long", 1.0, TOGETHER),
+    ("together_longer", 1.0, TOGETHER),
+    ("together_recent", 1.0, TOGETHER),
+    ("together_one", 1.0, TOGETHER),
+    ("before", 1.0, TOGETHER),
+    ("together_quick", 1.0, TOGETHER),
+    ("together_session", 1.0, TOGETHER),
+    ("after_last", 1.0, TOGETHER),
+    ("after_second", 1.0, TOGETHER),
+    ("after_third", 1.0, TOGETHER),
+    ("own_frequency", 1.0, YOURS),
+    ("own_seconds_since", 0.2, YOURS),
+    ("own_distance", 0.5, YOURS),
 )
+"""Name, scale and group of each signal that is `scale · ln(argument)`; they come first in a row."""
+_PLAIN = ("own", "own_nearness", "own_last", "own_second", "own_same_moment")
+"""Signals that are numbers as they stand, all about the user's own past."""
+NAMES = tuple(name for name, _, _ in _LOGARITHMS) + _PLAIN
+LOGARITHMS = len(_LOGARITHMS)
+SIGNALS = len(NAMES)
+SCALE = np.array([scale for _, scale, _ in _LOGARITHMS], np.float32)
+GROUP_OF = np.array([group for _, _, group in _LOGARITHMS] + [YOURS] * len(_PLAIN), np.int64)
+OWN_FREQUENCY = NAMES.index("own_frequency")
+OWN = LOGARITHMS
+"""First of the plain signals."""
 
 
 @kernel
@@ -84,47 +87,53 @@ def describe(
     now_ms: int,
     seq: int,
     out: NDArray[np.float32],
+    bits: NDArray[np.int32],
 ) -> None:
-    """Write the signals of the first `n` shortlisted items into `out`, shape (CAP, SIGNALS)."""
+    """Write the signals of the first `n` shortlisted items into `out`, shape (CAP, SIGNALS); `bits` is a view of it."""
     tick = seq // TICK
     tiny = np.float32(1e-4)
+    for which in range(len(HALF_LIVES)):
+        total = totalled(p, which, seq)
+        per_event = np.float32(1.0 / total) if total > 0.0 else np.float32(0.0)
+        for at in range(n):
+            out[at, which] = tiny + per_event * np.float32(counted(p, s.items[at], which, seq))
     for at in range(n):
         j = s.items[at]
         f = out[at]
-        for which in range(len(HALF_LIVES)):
-            f[which] = np.log(tiny + share(p, j, which, seq))
-        since = float(seq - p.last[j])
-        f[7] = 0.3 * np.log(1.0 + since)
-        f[8] = 0.3 * np.log(1.0 + float(seq - p.first[j]))
-        f[9] = 0.2 * np.log(1.0 + max(0.0, float(now_ms - p.last_ms[j])) / 1000.0)
-        interval = float(p.last[j] - p.first[j]) / max(1.0, float(p.events[j] - 1))
-        f[10] = 0.3 * np.log((1.0 + since) / (1.0 + interval))
-        f[11] = 0.3 * np.log((1.0 + float(p.users[j])) / (1.0 + float(p.events[j])))
-        q = s.query[j]
+        since = np.float32(1 + seq - p.last[j])
+        interval = np.float32(p.last[j] - p.first[j]) / np.float32(max(1, p.events[j] - 1))
+        f[7] = since
+        f[8] = np.float32(1 + seq - p.first[j])
+        f[9] = np.float32(1000 + max(0, now_ms - p.last_ms[j])) / np.float32(1000.0)
+        f[10] = since / (np.float32(1.0) + interval)
+        f[11] = np.float32(1 + p.users[j]) / np.float32(1 + p.events[j])
         touch = c.mass_touch[j]
-        short_mass = np.float32(1e-9) + c.mass[j, SHORT] * faded(SHORT, tick, touch)
-        long_mass = np.sqrt(np.float32(1e-9) + c.mass[j, LONG] * faded(LONG, tick, touch))
-        f[12] = np.log(tiny + q[NEXT_SHARE])
-        f[13] = np.log(tiny + q[SHORT_SUM] / short_mass ** np.float32(0.3))
-        f[14] = np.log(tiny + q[LONG9] / long_mass)
-        f[15] = np.log(tiny + q[LONG98] / long_mass)
-        f[16] = np.log(tiny + q[LONG7] / long_mass)
-        f[17] = np.log(tiny + q[LONG_MAX] / long_mass)
-        f[18] = np.log(tiny + q[BACK])
-        f[19] = np.log(tiny + q[QUICK_SUM])
-        f[20] = np.log(tiny + q[SESSION_SUM])
-        f[21] = np.log(1e-3 + q[AFTER_1])
-        f[22] = np.log(1e-3 + q[AFTER_2])
-        f[23] = np.log(1e-3 + q[AFTER_3])
-        f[24:] = np.float32(0.0)
+        short_mass = np.float32(1.0) / (np.float32(1e-9) + c.mass[j, SHORT] * faded(SHORT, tick, touch)) ** np.float32(0.3)
+        long_mass = np.float32(1.0) / np.sqrt(np.float32(1e-9) + c.mass[j, LONG] * faded(LONG, tick, touch))
+        q = s.query[j]
+        f[12] = tiny + q[NEXT_SHARE]
+        f[13] = tiny + q[SHORT_SUM] * short_mass
+        f[14] = tiny + q[LONG9] * long_mass
+        f[15] = tiny + q[LONG98] * long_mass
+        f[16] = tiny + q[LONG7] * long_mass
+        f[17] = tiny + q[LONG_MAX] * long_mass
+        f[18] = tiny + q[BACK]
+        f[19] = tiny + q[QUICK_SUM]
+        f[20] = tiny + q[SESSION_SUM]
+        f[21] = np.float32(1e-3) + q[AFTER_1]
+        f[22] = np.float32(1e-3) + q[AFTER_2]
+        f[23] = np.float32(1e-3) + q[AFTER_3]
+        f[OWN_FREQUENCY:LOGARITHMS] = np.float32(1.0)
+        f[LOGARITHMS:] = np.float32(0.0)
         place = find(h, user, j)
         if place >= 0:
-            f[24] = 1.0
-            f[25] = 1.0 / (1.0 + place)
-            f[26] = np.log(tiny + h.times[user, place] / float(h.events[user]))
-            f[27] = 1.0 if place == 0 else 0.0
-            f[28] = 1.0 if place == 1 else 0.0
-            gap_s = max(0.0, float(now_ms - h.ts_ms[user, place])) / 1000.0
-            f[29] = 1.0 if gap_s == 0.0 else 0.0
-            f[30] = 0.2 * np.log(1.0 + gap_s)
-            f[31] = 0.5 * np.log(1.0 + place)
+            gap_ms = max(0, now_ms - h.ts_ms[user, place])
+            f[OWN_FREQUENCY] = tiny + np.float32(h.times[user, place]) / np.float32(h.events[user])
+            f[OWN_FREQUENCY + 1] = np.float32(1000 + gap_ms) / np.float32(1000.0)
+            f[OWN_FREQUENCY + 2] = np.float32(1 + place)
+            f[OWN] = 1.0
+            f[OWN + 1] = 1.0 / (1.0 + place)
+            f[OWN + 2] = 1.0 if place == 0 else 0.0
+            f[OWN + 3] = 1.0 if place == 1 else 0.0
+            f[OWN + 4] = 1.0 if gap_ms == 0 else 0.0
+    logarithms(out[:n], bits[:n], SCALE, 0, LOGARITHMS)
