@@ -5,15 +5,18 @@ i → a_d too. An edge has a strength per relation, all in one cell, so that one
 
 | relation | a_d → i | i → a_d | half-life, events |
 |---|---|---|--:|
+| LONG | .97^d | .97^d | 50,000 |
+| SESSION | e^(-Δt / 30 min) | the same | 30,000 |
 | NEXT | 1 if d = 0 | – | 30,000 |
 | SHORT | .7^d for d < 5 | half of it | 30,000 |
 | QUICK | as SHORT | as SHORT | 1,500 |
-| LONG | .97^d | .97^d | 50,000 |
-| SESSION | e^(-Δt / 30 min) | the same | 30,000 |
 | REVERSE | – | 1 if d = 0 | 30,000 |
 
 A row is a block of 16, 32, … cells from one slab; a full block moves into one of twice the size, up to the cap; in a
 full row at the cap a new edge replaces the weakest of a few probed. So memory follows use, and a row is bounded.
+
+Cells are laid out for the walk that ranking makes: what far history needs (neighbour, touch, LONG, SESSION) stands in
+vectors of a unit's 16 cells; what only the newest five items need (`near`) stands apart, under a touch of its own.
 """
 
 from __future__ import annotations
@@ -30,15 +33,19 @@ from .histories import Histories
 from .slab import UNIT, give, size_classes, take, units_of
 from .vocabulary import Vocabulary
 
-NEXT, SHORT, QUICK, LONG, SESSION, REVERSE = range(6)
-HALF_LIVES = (30_000.0, 30_000.0, 1_500.0, 50_000.0, 30_000.0, 30_000.0)
-RELATIONS = len(HALF_LIVES)
+NEXT, SHORT, QUICK, REVERSE = range(4)
+"""Relations of the newest items, columns of `near`."""
+NEAR_RELATIONS = 4
+NEAR_HALF_LIVES = (30_000.0, 30_000.0, 1_500.0, 30_000.0)
+LONG_HALF_LIFE = 50_000.0
+SESSION_HALF_LIFE = 30_000.0
 TICK = 16
-"""Events a tick: a cell's touch is a 32-bit count of ticks, enough for 3·10^10 events."""
-SHORT_REACH = 5
+"""Events a tick: a touch is a 32-bit count of ticks, enough for 3·10^10 events."""
+REACH = 5
+"""How many of the newest items the near relations join."""
 SESSION_MS = 30 * 60_000.0
 FORGOTTEN = np.float32(1e-3)
-"""A SESSION strength below this is not worth a cell."""
+"""A SESSION strength below this counts as none."""
 PROBES = 8
 
 
@@ -51,15 +58,22 @@ class Covisitation(NamedTuple):
     length: NDArray[np.int32]
     """Edges held, shape (items,)."""
     mass: NDArray[np.float32]
-    """Sum of the row's strengths at `mass_touch`, shape (items, RELATIONS)."""
+    """Sums of the row's LONG and SESSION strengths at `mass_touch`, shape (items, 2)."""
     mass_touch: NDArray[np.int32]
+    near_mass: NDArray[np.float32]
+    """Sums of the row's near strengths at `near_mass_touch`, shape (items, NEAR_RELATIONS)."""
+    near_mass_touch: NDArray[np.int32]
     row_dirty: NDArray[np.uint8]
     neighbour: NDArray[np.int32]
     """Item row at the edge's end, shape (units, UNIT)."""
     touch: NDArray[np.int32]
-    """Tick of the edge's last strengthening, shape (units, UNIT)."""
-    strength: NDArray[np.float32]
-    """Strengths at `touch`, shape (units, UNIT, RELATIONS)."""
+    """Tick at which `long` and `session` were last strengthened, shape (units, UNIT)."""
+    long: NDArray[np.float32]
+    session: NDArray[np.float32]
+    near_touch: NDArray[np.int32]
+    """Tick at which `near` was last strengthened, shape (units, UNIT)."""
+    near: NDArray[np.float32]
+    """Shape (units, UNIT, NEAR_RELATIONS)."""
     unit_dirty: NDArray[np.uint8]
     slab: NDArray[np.int64]
     slab_dirty: NDArray[np.uint8]
@@ -76,12 +90,17 @@ def covisitation(arena: Arena, items: Vocabulary, *, row_cells: int, cells_per_i
         start=rows.array("start", np.int32),
         size_class=rows.array("size_class", np.int8),
         length=rows.array("length", np.int32),
-        mass=rows.array("mass", np.float32, RELATIONS),
+        mass=rows.array("mass", np.float32, 2),
         mass_touch=rows.array("mass_touch", np.int32),
+        near_mass=rows.array("near_mass", np.float32, NEAR_RELATIONS),
+        near_mass_touch=rows.array("near_mass_touch", np.int32),
         row_dirty=rows.dirty,
         neighbour=cells.array("neighbour", np.int32, UNIT),
         touch=cells.array("touch", np.int32, UNIT),
-        strength=cells.array("strength", np.float32, UNIT, RELATIONS),
+        long=cells.array("long", np.float32, UNIT),
+        session=cells.array("session", np.float32, UNIT),
+        near_touch=cells.array("near_touch", np.int32, UNIT),
+        near=cells.array("near", np.float32, UNIT, NEAR_RELATIONS),
         unit_dirty=cells.dirty,
         slab=slab[0],
         slab_dirty=slab_table.dirty,
@@ -89,17 +108,20 @@ def covisitation(arena: Arena, items: Vocabulary, *, row_cells: int, cells_per_i
 
 
 @kernel
-def faded(relation: int, tick: int, touch: int) -> np.float32:
-    """Return what remains at `tick` of a strength of `relation` last touched at `touch`, as a share."""
-    return decay(float((tick - touch) * TICK), HALF_LIVES[relation])
+def faded(half_life: float, tick: int, touch: int) -> np.float32:
+    """Return what remains at `tick` of a strength last touched at `touch`, as a share."""
+    return decay(float((tick - touch) * TICK), half_life)
 
 
 @kernel
-def covisit(c: Covisitation, h: Histories, user: int, item: int, ts_ms: int, seq: int, edge: NDArray[np.float32]) -> None:
-    """Strengthen the edges between `item` and the user's history as it was before this event.
+def near_faded(relation: int, tick: int, touch: int) -> np.float32:
+    """Return the same for a near relation."""
+    return decay(float((tick - touch) * TICK), NEAR_HALF_LIVES[relation])
 
-    `edge` is scratch, shape (RELATIONS,).
-    """
+
+@kernel
+def covisit(c: Covisitation, h: Histories, user: int, item: int, ts_ms: int, seq: int) -> None:
+    """Strengthen the edges between `item` and the user's history as it was before this event."""
     tick = seq // TICK
     short = np.float32(1.0)
     long = np.float32(1.0)
@@ -108,53 +130,78 @@ def covisit(c: Covisitation, h: Histories, user: int, item: int, ts_ms: int, seq
         other = h.item[user, place]
         if other == item:
             continue
-        gap_ms = max(0.0, float(ts_ms - h.ts_ms[user, place]))
-        session = np.float32(np.exp(-gap_ms / SESSION_MS))
+        session = np.float32(np.exp(-max(0.0, float(ts_ms - h.ts_ms[user, place])) / SESSION_MS))
         if session < FORGOTTEN:
             session = np.float32(0.0)
-        near = short if distance < SHORT_REACH else np.float32(0.0)
-        edge[NEXT] = 1.0 if distance == 0 else 0.0
-        edge[SHORT] = near
-        edge[QUICK] = near
-        edge[LONG] = long
-        edge[SESSION] = session
-        edge[REVERSE] = 0.0
-        _strengthen(c, other, item, tick, seq, edge)
-        edge[NEXT] = 0.0
-        edge[SHORT] = near * np.float32(0.5)
-        edge[QUICK] = near * np.float32(0.5)
-        edge[REVERSE] = 1.0 if distance == 0 else 0.0
-        _strengthen(c, item, other, tick, seq, edge)
+        forth = _strengthen(c, other, item, tick, seq, long, session)
+        back = _strengthen(c, item, other, tick, seq, long, session)
+        if distance < REACH:
+            last = np.float32(1.0 if distance == 0 else 0.0)
+            _strengthen_near(c, other, forth, tick, last, short, short, np.float32(0.0))
+            half = short * np.float32(0.5)
+            _strengthen_near(c, item, back, tick, np.float32(0.0), half, half, last)
         short *= np.float32(0.7)
         long *= np.float32(0.97)
         distance += 1
 
 
 @kernel
-def _strengthen(c: Covisitation, source: int, target: int, tick: int, seq: int, edge: NDArray[np.float32]) -> None:
-    for relation in range(RELATIONS):
-        c.mass[source, relation] = (
-            c.mass[source, relation] * faded(relation, tick, c.mass_touch[source]) + edge[relation]
-        )
+def _strengthen(
+    c: Covisitation, source: int, target: int, tick: int, seq: int, long: np.float32, session: np.float32
+) -> int:
+    """Add to LONG and SESSION of edge source → target; return its cell, or -1 where there is no room for it."""
+    touch = c.mass_touch[source]
+    c.mass[source, 0] = c.mass[source, 0] * faded(LONG_HALF_LIFE, tick, touch) + long
+    c.mass[source, 1] = c.mass[source, 1] * faded(SESSION_HALF_LIFE, tick, touch) + session
     c.mass_touch[source] = tick
     c.row_dirty[source] = 1
     cell = _find(c, source, target)
-    if cell < 0:
+    if cell >= 0:
+        unit, at = divmod(cell, UNIT)
+        touch = c.touch[unit, at]
+        c.long[unit, at] = c.long[unit, at] * faded(LONG_HALF_LIFE, tick, touch) + long
+        c.session[unit, at] = c.session[unit, at] * faded(SESSION_HALF_LIFE, tick, touch) + session
+    else:
         cell = _place(c, source, target, tick, seq)
         if cell < 0:
-            return
+            return cell
         unit, at = divmod(cell, UNIT)
         c.neighbour[unit, at] = target
-        for relation in range(RELATIONS):
-            c.strength[unit, at, relation] = edge[relation]
-    else:
-        unit, at = divmod(cell, UNIT)
-        for relation in range(RELATIONS):
-            c.strength[unit, at, relation] = (
-                c.strength[unit, at, relation] * faded(relation, tick, c.touch[unit, at]) + edge[relation]
-            )
+        c.long[unit, at] = long
+        c.session[unit, at] = session
+        c.near_touch[unit, at] = tick
+        c.near[unit, at, :] = np.float32(0.0)
     c.touch[unit, at] = tick
     c.unit_dirty[unit] = 1
+    return cell
+
+
+@kernel
+def _strengthen_near(
+    c: Covisitation,
+    source: int,
+    cell: int,
+    tick: int,
+    next_: np.float32,
+    short: np.float32,
+    quick: np.float32,
+    reverse: np.float32,
+) -> None:
+    """Add to the near relations of the edge at `cell` of row `source`."""
+    added = (next_, short, quick, reverse)
+    touch = c.near_mass_touch[source]
+    for relation in range(NEAR_RELATIONS):
+        c.near_mass[source, relation] = (
+            c.near_mass[source, relation] * near_faded(relation, tick, touch) + added[relation]
+        )
+    c.near_mass_touch[source] = tick
+    if cell < 0:
+        return
+    unit, at = divmod(cell, UNIT)
+    touch = c.near_touch[unit, at]
+    for relation in range(NEAR_RELATIONS):
+        c.near[unit, at, relation] = c.near[unit, at, relation] * near_faded(relation, tick, touch) + added[relation]
+    c.near_touch[unit, at] = tick
 
 
 @kernel
@@ -199,12 +246,18 @@ def _grow(c: Covisitation, source: int) -> bool:
     for unit in range(units_of(size_class)):
         c.neighbour[block + unit] = c.neighbour[old + unit]
         c.touch[block + unit] = c.touch[old + unit]
-        c.strength[block + unit] = c.strength[old + unit]
+        c.long[block + unit] = c.long[old + unit]
+        c.session[block + unit] = c.session[old + unit]
+        c.near_touch[block + unit] = c.near_touch[old + unit]
+        c.near[block + unit] = c.near[old + unit]
         c.unit_dirty[block + unit] = 1
     for unit in range(units_of(size_class), units_of(size_class + 1)):  # a block that is used again starts empty
         c.neighbour[block + unit] = 0
         c.touch[block + unit] = 0
-        c.strength[block + unit] = 0.0
+        c.long[block + unit] = 0.0
+        c.session[block + unit] = 0.0
+        c.near_touch[block + unit] = 0
+        c.near[block + unit] = 0.0
         c.unit_dirty[block + unit] = 1
     if size_class > 0:
         give(c.slab, c.neighbour, size_class, old)
@@ -227,7 +280,7 @@ def _weakest(c: Covisitation, source: int, target: int, tick: int, seq: int) -> 
         draw *= np.uint64(0xBF58476D1CE4E5B9)
         cell = first + int((draw >> np.uint64(33)) % np.uint64(length))
         unit, at = divmod(cell, UNIT)
-        strength = c.strength[unit, at, LONG] * faded(LONG, tick, c.touch[unit, at])
+        strength = c.long[unit, at] * faded(LONG_HALF_LIFE, tick, c.touch[unit, at])
         if strength < best_strength:
             best_strength = strength
             best = cell

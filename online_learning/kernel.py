@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from .blend import Blend, gap_context, history_context, learn, score
 from .compiled import kernel
 from .consumed import Consumed, consume, has_consumed, held
-from .covisitation import RELATIONS, Covisitation, covisit
+from .covisitation import Covisitation, covisit
 from .histories import Histories, find, remember
 from .popularity import ALL_TIME, BEST, H40, Popularity, count, counted
 from .recency import Recency, chosen
-from .shortlist import CAP, Scratch, shortlist, walk
+from .shortlist import CAP, LONG98, Scratch, shortlist, walk
 from .signals import GROUP_OF, SIGNALS, describe
 
 SERVING_GAP_MS = 10_000
@@ -50,8 +50,6 @@ class Bench(NamedTuple):
     """Shape (SIGNALS,)."""
     gradient: NDArray[np.float32]
     """Shape (SIGNALS,)."""
-    edge: NDArray[np.float32]
-    """Shape (RELATIONS,)."""
     taken: NDArray[np.bool_]
     """Shape (CAP,)."""
 
@@ -104,7 +102,6 @@ def bench(scratch: Scratch) -> Bench:
         scores=np.zeros(CAP, np.float32),
         weights=np.zeros(SIGNALS, np.float32),
         gradient=np.zeros(SIGNALS, np.float32),
-        edge=np.zeros(RELATIONS, np.float32),
         taken=np.zeros(CAP, np.bool_),
     )
 
@@ -174,7 +171,7 @@ def _one_event(
             measured.rank[at] = 1.0 + n + max(0, candidates - n - 1) / 2.0
         measured.popular_rank[at] = _rank_by_count(m, b, item, ALL_TIME, seq, items)
         measured.trending_rank[at] = _rank_by_count(m, b, item, H40, seq, items)
-    covisit(m.covisitation, h, user, item, ts_ms, seq, b.edge)
+    covisit(m.covisitation, h, user, item, ts_ms, seq)
     count(p, item, place < 0, ts_ms, seq)
     chosen(m.recency, item)
     if exclude and fresh:
@@ -225,8 +222,8 @@ def make_list(m: Model, b: Bench, user: int, ts_ms: int, seq: int, exclude: bool
         lists.contribution[row, at, :] = np.float32(0.0)
         for k in range(SIGNALS):
             lists.contribution[row, at, GROUP_OF[k]] += b.weights[k] * b.signals[best, k]
-        via = s.via[s.items[best]]
-        lists.via[row, at] = h.item[user, via] if via >= 0 else -1
+        met = s.query[s.items[best], LONG98] > np.float32(0.0)
+        lists.via[row, at] = h.item[user, s.via[s.items[best]]] if met else -1
 
 
 @kernel

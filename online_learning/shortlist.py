@@ -13,23 +13,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import kernel
-from .covisitation import LONG, NEXT, QUICK, REVERSE, SESSION, SESSION_MS, SHORT, TICK, Covisitation, faded
+from .covisitation import (
+    LONG_HALF_LIFE,
+    NEXT,
+    QUICK,
+    REACH,
+    REVERSE,
+    SESSION_HALF_LIFE,
+    SESSION_MS,
+    SHORT,
+    TICK,
+    Covisitation,
+    faded,
+    near_faded,
+)
+from .decay import fade_unit
 from .histories import Histories
 from .popularity import Popularity
 from .recency import Recency
 from .slab import UNIT
 
-NEXT_SHARE, SHORT_SUM, LONG9, LONG98, LONG7, LONG_MAX, BACK, QUICK_SUM, SESSION_SUM, AFTER_1, AFTER_2, AFTER_3 = range(12)
-QUERIES = 12
+LONG98, LONG9, LONG7, LONG_MAX, SESSION_SUM, NEXT_SHARE, SHORT_SUM, BACK, QUICK_SUM, AFTER_1, AFTER_2, AFTER_3 = range(12)
+QUERIES = 16  # padded to a cache line
 """Sums over the history, an item: see `signals` for the formulas."""
 CAP = 256
 """Items on a shortlist at most."""
 POPULAR = np.array([4, 3, 2, 0, 5], np.int64)
 """The popularity half-lives that propose items: 40, 200, 1,000, ∞, 10 events."""
-NEAR = 5
 OWN_MOST, OWN_RECENT = 100, 40
 PROPOSED_BY = ((SHORT_SUM, 50), (LONG9, 60), (NEXT_SHARE, 30))
 PROPOSED_POPULAR = 30
+TINY = np.float32(1e-9)
+LONG_PER_TICK = np.float32(TICK / LONG_HALF_LIFE)
+SESSION_PER_TICK = np.float32(TICK / SESSION_HALF_LIFE)
 
 
 class Scratch(NamedTuple):
@@ -40,11 +56,9 @@ class Scratch(NamedTuple):
     via: NDArray[np.int32]
     """History place of the largest LONG term, by item row, shape (items,)."""
     met: NDArray[np.int32]
-    """Items met on the walk, shape (items,)."""
+    """Items met on the walk: those whose queries are not zero, shape (items,)."""
     on_list: NDArray[np.int64]
     """Stamp of the ranking an item was last shortlisted in, shape (items,)."""
-    walked: NDArray[np.int64]
-    """Stamp of the ranking an item was last met in, shape (items,)."""
     barred: NDArray[np.int64]
     """Stamp of the ranking an item was last barred in, shape (items,)."""
     stamp: NDArray[np.int64]
@@ -53,94 +67,131 @@ class Scratch(NamedTuple):
     heap_key: NDArray[np.float32]
     items: NDArray[np.int32]
     """The shortlist, shape (CAP,)."""
+    power: NDArray[np.float32]
+    bits: NDArray[np.int32]
+    """`power` and `bits` are the same memory, shape (UNIT,)."""
+    long: NDArray[np.float32]
+    session: NDArray[np.float32]
 
 
 def scratch(items: int) -> Scratch:
     """Reserve working memory for `items` rows."""
+    power = np.zeros(UNIT, np.float32)
     return Scratch(
         query=np.zeros((items, QUERIES), np.float32),
         via=np.zeros(items, np.int32),
         met=np.zeros(items, np.int32),
         on_list=np.zeros(items, np.int64),
-        walked=np.zeros(items, np.int64),
         barred=np.zeros(items, np.int64),
         stamp=np.zeros(2, np.int64),
         heap=np.zeros(CAP, np.int32),
         heap_key=np.zeros(CAP, np.float32),
         items=np.zeros(CAP, np.int32),
+        power=power,
+        bits=power.view(np.int32),
+        long=np.zeros(UNIT, np.float32),
+        session=np.zeros(UNIT, np.float32),
     )
 
 
 @kernel
 def walk(s: Scratch, c: Covisitation, h: Histories, user: int, now_ms: int, seq: int) -> None:
     """Add up every query over the user's history, newest first, into `s.query` and `s.met`."""
-    tick = seq // TICK
+    for at in range(s.stamp[1]):
+        s.query[s.met[at], :] = np.float32(0.0)
     s.stamp[0] += 1
-    stamp = s.stamp[0]
-    met = 0
-    w9, w98, w7 = np.float32(1.0), np.float32(1.0), np.float32(1.0)
+    s.stamp[1] = 0
+    tick = seq // TICK
+    w98, w9, w7 = np.float32(1.0), np.float32(1.0), np.float32(1.0)
     for place in range(h.held[user]):
         source = h.item[user, place]
-        length = c.length[source]
-        near = place < NEAR
         session = np.float32(np.exp(-max(0.0, float(now_ms - h.ts_ms[user, place])) / SESSION_MS))
-        in_session = session > np.float32(1e-3)
-        row_touch = c.mass_touch[source]
-        tiny = np.float32(1e-9)
-        long_mass = np.float32(1.0) / np.sqrt(c.mass[source, LONG] * faded(LONG, tick, row_touch) + tiny)
-        short_total = c.mass[source, SHORT] * faded(SHORT, tick, row_touch) + tiny
-        short_mass = w7 / np.sqrt(short_total)
-        quick_mass = w7 / (c.mass[source, QUICK] * faded(QUICK, tick, row_touch) + tiny)
-        session_mass = session / (c.mass[source, SESSION] * faded(SESSION, tick, row_touch) + tiny)
-        next_total = c.mass[source, NEXT] * faded(NEXT, tick, row_touch) + tiny
-        back_total = c.mass[source, REVERSE] * faded(REVERSE, tick, row_touch) + tiny
-        first = c.start[source]
-        for cell in range(length):
-            unit = first + cell // UNIT
-            at = cell % UNIT
+        _walk_far(s, c, source, place, tick, session, w98, w9, w7)
+        if place < REACH:
+            _walk_near(s, c, source, place, tick, w7)
+        w98 *= np.float32(0.98)
+        w9 *= np.float32(0.9)
+        w7 *= np.float32(0.7)
+
+
+@kernel
+def _walk_far(
+    s: Scratch,
+    c: Covisitation,
+    source: int,
+    place: int,
+    tick: int,
+    session: np.float32,
+    w98: np.float32,
+    w9: np.float32,
+    w7: np.float32,
+) -> None:
+    """Add the row's LONG and SESSION terms. Most of a long history's time is spent here."""
+    length = c.length[source]
+    touch = c.mass_touch[source]
+    long_factor = np.float32(1.0) / np.sqrt(c.mass[source, 0] * faded(LONG_HALF_LIFE, tick, touch) + TINY)
+    session_factor = session / (c.mass[source, 1] * faded(SESSION_HALF_LIFE, tick, touch) + TINY)
+    in_session = session > np.float32(1e-3)
+    met = s.stamp[1]
+    unit = c.start[source]
+    while length > 0:
+        fade_unit(c.long[unit], c.touch[unit], tick, LONG_PER_TICK, long_factor, s.power, s.bits, s.long)
+        if in_session:
+            fade_unit(
+                c.session[unit], c.touch[unit], tick, SESSION_PER_TICK, session_factor, s.power, s.bits, s.session
+            )
+        for at in range(min(length, UNIT)):
             j = c.neighbour[unit, at]
             q = s.query[j]
-            if s.walked[j] != stamp:
-                s.walked[j] = stamp
+            term = s.long[at]
+            if q[LONG98] == np.float32(0.0):
                 s.met[met] = j
                 met += 1
-                q[:] = np.float32(0.0)
-                s.via[j] = place
-            touch = c.touch[unit, at]
-            strength = c.strength[unit, at]
-            term = strength[LONG] * faded(LONG, tick, touch) * long_mass
-            q[LONG9] += w9 * term
-            q[LONG7] += w7 * term
             far = w98 * term
             q[LONG98] += far
+            q[LONG9] += w9 * term
+            q[LONG7] += w7 * term
             if far > q[LONG_MAX]:
                 q[LONG_MAX] = far
                 s.via[j] = place
             if in_session:
-                q[SESSION_SUM] += strength[SESSION] * faded(SESSION, tick, touch) * session_mass
-            if near:
-                fade = faded(SHORT, tick, touch)
-                direct = strength[SHORT] * fade
-                q[SHORT_SUM] += direct * short_mass
-                q[QUICK_SUM] += strength[QUICK] * faded(QUICK, tick, touch) * quick_mass
-                if place == 0:
-                    q[NEXT_SHARE] = strength[NEXT] * fade / next_total
-                    q[BACK] = strength[REVERSE] * fade / back_total
-                    q[AFTER_1] = direct / short_total
-                elif place == 1:
-                    q[AFTER_2] = direct / short_total
-                else:
-                    q[AFTER_3] += direct / short_total / np.float32(3.0)
-        w9 *= np.float32(0.9)
-        w98 *= np.float32(0.98)
-        w7 *= np.float32(0.7)
+                q[SESSION_SUM] += s.session[at]
+        length -= UNIT
+        unit += 1
     s.stamp[1] = met
+
+
+@kernel
+def _walk_near(s: Scratch, c: Covisitation, source: int, place: int, tick: int, w7: np.float32) -> None:
+    """Add the row's near terms, of one of the newest items."""
+    touch = c.near_mass_touch[source]
+    short_total = c.near_mass[source, SHORT] * near_faded(SHORT, tick, touch) + TINY
+    short_factor = w7 / np.sqrt(short_total)
+    quick_factor = w7 / (c.near_mass[source, QUICK] * near_faded(QUICK, tick, touch) + TINY)
+    next_total = c.near_mass[source, NEXT] * near_faded(NEXT, tick, touch) + TINY
+    back_total = c.near_mass[source, REVERSE] * near_faded(REVERSE, tick, touch) + TINY
+    first = c.start[source]
+    for cell in range(c.length[source]):
+        unit, at = first + cell // UNIT, cell % UNIT
+        near = c.near[unit, at]
+        q = s.query[c.neighbour[unit, at]]
+        fade = near_faded(SHORT, tick, c.near_touch[unit, at])
+        direct = near[SHORT] * fade
+        q[SHORT_SUM] += direct * short_factor
+        q[QUICK_SUM] += near[QUICK] * near_faded(QUICK, tick, c.near_touch[unit, at]) * quick_factor
+        if place == 0:
+            q[NEXT_SHARE] = near[NEXT] * fade / next_total
+            q[BACK] = near[REVERSE] * fade / back_total
+            q[AFTER_1] = direct / short_total
+        elif place == 1:
+            q[AFTER_2] = direct / short_total
+        else:
+            q[AFTER_3] += direct / short_total / np.float32(3.0)
 
 
 @kernel
 def shortlist(s: Scratch, h: Histories, p: Popularity, r: Recency, user: int, own: bool) -> int:
     """Fill `s.items` after `walk`; return how many. Barred items stay out; with `own`, the user's own come first."""
-    stamp = s.stamp[0]
     n = 0
     if own:
         for place in range(h.held[user]):
@@ -155,11 +206,6 @@ def shortlist(s: Scratch, h: Histories, p: Popularity, r: Recency, user: int, ow
         n = _propose(s, r.item[at], n, CAP)
     if n < CAP:
         n = _best_met(s, LONG98, CAP - n, n)
-    for at in range(n):  # an item nobody met on the walk has empty queries
-        item = s.items[at]
-        if s.walked[item] != stamp:
-            s.query[item, :] = np.float32(0.0)
-            s.via[item] = -1
     return n
 
 

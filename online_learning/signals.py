@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import kernel
-from .covisitation import LONG, SHORT, TICK, Covisitation, faded
+from .covisitation import LONG_HALF_LIFE, SHORT, TICK, Covisitation, faded, near_faded
 from .histories import Histories, find
 from .logarithm import logarithms
 from .popularity import HALF_LIVES, Popularity, counted, totalled
@@ -28,6 +28,7 @@ from .shortlist import (
     QUICK_SUM,
     SESSION_SUM,
     SHORT_SUM,
+    TINY,
     Scratch,
 )
 
@@ -107,9 +108,9 @@ def describe(
         f[9] = np.float32(1000 + max(0, now_ms - p.last_ms[j])) / np.float32(1000.0)
         f[10] = since / (np.float32(1.0) + interval)
         f[11] = np.float32(1 + p.users[j]) / np.float32(1 + p.events[j])
-        touch = c.mass_touch[j]
-        short_mass = np.float32(1.0) / (np.float32(1e-9) + c.mass[j, SHORT] * faded(SHORT, tick, touch)) ** np.float32(0.3)
-        long_mass = np.float32(1.0) / np.sqrt(np.float32(1e-9) + c.mass[j, LONG] * faded(LONG, tick, touch))
+        short_total = TINY + c.near_mass[j, SHORT] * near_faded(SHORT, tick, c.near_mass_touch[j])
+        short_mass = short_total ** np.float32(-0.3)
+        long_mass = np.float32(1.0) / np.sqrt(TINY + c.mass[j, 0] * faded(LONG_HALF_LIFE, tick, c.mass_touch[j]))
         q = s.query[j]
         f[12] = tiny + q[NEXT_SHARE]
         f[13] = tiny + q[SHORT_SUM] * short_mass
