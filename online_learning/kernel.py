@@ -42,8 +42,6 @@ class Bench(NamedTuple):
     scratch: Scratch
     signals: NDArray[np.float32]
     """Shape (CAP, SIGNALS)."""
-    bits: NDArray[np.int32]
-    """The same memory as `signals`, as integers."""
     scores: NDArray[np.float32]
     """Shape (CAP,)."""
     weights: NDArray[np.float32]
@@ -94,11 +92,9 @@ class Lists(NamedTuple):
 
 def bench(scratch: Scratch) -> Bench:
     """Reserve the working memory of one thread."""
-    signals = np.zeros((CAP, SIGNALS), np.float32)
     return Bench(
         scratch=scratch,
-        signals=signals,
-        bits=signals.view(np.int32),
+        signals=np.zeros((CAP, SIGNALS), np.float32),
         scores=np.zeros(CAP, np.float32),
         weights=np.zeros(SIGNALS, np.float32),
         gradient=np.zeros(SIGNALS, np.float32),
@@ -189,7 +185,8 @@ def rank(m: Model, b: Bench, user: int, now_ms: int, seq: int, history: int, gap
         for at in range(held(c, user)):
             s.barred[c.item[c.start[user] + at // 16, at % 16]] = s.stamp[0]
     n = shortlist(s, h, m.popularity, m.recency, user, not exclude)
-    describe(s, n, h, m.popularity, m.covisitation, user, now_ms, seq, b.signals, b.bits)
+    own = 0 if exclude else h.held[user]
+    describe(s, n, own, h, m.popularity, m.covisitation, user, now_ms, seq, b.signals)
     score(m.blend, history, gap, b.signals, n, b.weights, b.scores)
     return n
 

@@ -18,6 +18,7 @@ from .decay import decay
 from .vocabulary import Vocabulary
 
 HALF_LIVES = (np.inf, 5000.0, 1000.0, 200.0, 40.0, 10.0, 3.0)
+HALVINGS_PER_EVENT = (1.0 / np.array(HALF_LIVES)).astype(np.float32)
 ALL_TIME, H40 = 0, 4
 """Places in `HALF_LIVES` that others name."""
 BEST = 64
@@ -92,8 +93,7 @@ def totalled(p: Popularity, which: int, seq: int) -> float:
 def count(p: Popularity, item: int, new_to_user: bool, ts_ms: int, seq: int) -> None:
     """Count one event on `item`. The total decays by exact powers, so it never drifts from the sum of its parts."""
     for which in range(len(HALF_LIVES)):
-        if which != ALL_TIME:
-            p.value[item, which] = counted(p, item, which, seq) + 1.0
+        p.value[item, which] = counted(p, item, which, seq) + 1.0
         p.total[which] = totalled(p, which, seq) + 1.0
         p.total_at[which] = seq
         p.board_dirty[which] = 1

@@ -27,7 +27,7 @@ from .covisitation import (
     faded,
     near_faded,
 )
-from .decay import fade_unit
+from .decay import halved
 from .histories import Histories
 from .popularity import Popularity
 from .recency import Recency
@@ -67,16 +67,12 @@ class Scratch(NamedTuple):
     heap_key: NDArray[np.float32]
     items: NDArray[np.int32]
     """The shortlist, shape (CAP,)."""
-    power: NDArray[np.float32]
-    bits: NDArray[np.int32]
-    """`power` and `bits` are the same memory, shape (UNIT,)."""
     long: NDArray[np.float32]
     session: NDArray[np.float32]
 
 
 def scratch(items: int) -> Scratch:
     """Reserve working memory for `items` rows."""
-    power = np.zeros(UNIT, np.float32)
     return Scratch(
         query=np.zeros((items, QUERIES), np.float32),
         via=np.zeros(items, np.int32),
@@ -87,8 +83,6 @@ def scratch(items: int) -> Scratch:
         heap=np.zeros(CAP, np.int32),
         heap_key=np.zeros(CAP, np.float32),
         items=np.zeros(CAP, np.int32),
-        power=power,
-        bits=power.view(np.int32),
         long=np.zeros(UNIT, np.float32),
         session=np.zeros(UNIT, np.float32),
     )
@@ -135,11 +129,9 @@ def _walk_far(
     met = s.stamp[1]
     unit = c.start[source]
     while length > 0:
-        fade_unit(c.long[unit], c.touch[unit], tick, LONG_PER_TICK, long_factor, s.power, s.bits, s.long)
+        _fade_unit(c.long[unit], c.touch[unit], tick, LONG_PER_TICK, long_factor, s.long)
         if in_session:
-            fade_unit(
-                c.session[unit], c.touch[unit], tick, SESSION_PER_TICK, session_factor, s.power, s.bits, s.session
-            )
+            _fade_unit(c.session[unit], c.touch[unit], tick, SESSION_PER_TICK, session_factor, s.session)
         for at in range(min(length, UNIT)):
             j = c.neighbour[unit, at]
             q = s.query[j]
@@ -159,6 +151,20 @@ def _walk_far(
         length -= UNIT
         unit += 1
     s.stamp[1] = met
+
+
+@kernel
+def _fade_unit(
+    strength: NDArray[np.float32],
+    touch: NDArray[np.int32],
+    tick: int,
+    per_tick: np.float32,
+    factor: np.float32,
+    out: NDArray[np.float32],
+) -> None:
+    """Write a unit's strengths as of `tick`, times `factor`."""
+    for at in range(UNIT):
+        out[at] = factor * strength[at] * halved(np.float32(tick - touch[at]) * per_tick)
 
 
 @kernel
@@ -191,7 +197,10 @@ def _walk_near(s: Scratch, c: Covisitation, source: int, place: int, tick: int, 
 
 @kernel
 def shortlist(s: Scratch, h: Histories, p: Popularity, r: Recency, user: int, own: bool) -> int:
-    """Fill `s.items` after `walk`; return how many. Barred items stay out; with `own`, the user's own come first."""
+    """Fill `s.items` after `walk`; return how many. Barred items stay out.
+
+    With `own`, the user's own items come first, in the order of the history.
+    """
     n = 0
     if own:
         for place in range(h.held[user]):

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from .compiled import kernel
 from .covisitation import LONG_HALF_LIFE, SHORT, TICK, Covisitation, faded, near_faded
-from .histories import Histories, find
-from .logarithm import logarithms
-from .popularity import HALF_LIVES, Popularity, counted, totalled
+from .decay import halved
+from .histories import Histories
+from .logarithm import logarithm
+from .popularity import HALF_LIVES, HALVINGS_PER_EVENT, Popularity, totalled
 from .shortlist import (
     AFTER_1,
     AFTER_2,
@@ -70,7 +71,9 @@ _PLAIN = ("own", "own_nearness", "own_last", "own_second", "own_same_moment")
 NAMES = tuple(name for name, _, _ in _LOGARITHMS) + _PLAIN
 LOGARITHMS = len(_LOGARITHMS)
 SIGNALS = len(NAMES)
-SCALE = np.array([scale for _, scale, _ in _LOGARITHMS], np.float32)
+SCALE = np.array([scale for _, scale, _ in _LOGARITHMS] + [0.0] * len(_PLAIN), np.float32)
+LEAST = np.float32(1e-4)
+LEAST_SHARE = np.float32(1e-3)
 GROUP_OF = np.array([group for _, _, group in _LOGARITHMS] + [YOURS] * len(_PLAIN), np.int64)
 OWN_FREQUENCY = NAMES.index("own_frequency")
 OWN = LOGARITHMS
@@ -81,6 +84,7 @@ OWN = LOGARITHMS
 def describe(
     s: Scratch,
     n: int,
+    own: int,
     h: Histories,
     p: Popularity,
     c: Covisitation,
@@ -88,53 +92,60 @@ def describe(
     now_ms: int,
     seq: int,
     out: NDArray[np.float32],
-    bits: NDArray[np.int32],
 ) -> None:
-    """Write the signals of the first `n` shortlisted items into `out`, shape (CAP, SIGNALS); `bits` is a view of it."""
+    """Write the signals of the first `n` shortlisted items into `out`, shape (CAP, SIGNALS).
+
+    The first `own` items are the user's own, in the order of the history. A row first holds the logarithms' arguments
+    (1 where there is nothing to say), then all logarithms are taken at once, then the plain signals are set.
+    """
     tick = seq // TICK
-    tiny = np.float32(1e-4)
+    per_event = np.empty(len(HALF_LIVES), np.float32)
     for which in range(len(HALF_LIVES)):
         total = totalled(p, which, seq)
-        per_event = np.float32(1.0 / total) if total > 0.0 else np.float32(0.0)
-        for at in range(n):
-            out[at, which] = tiny + per_event * np.float32(counted(p, s.items[at], which, seq))
+        per_event[which] = np.float32(1.0 / total) if total > 0.0 else np.float32(0.0)
     for at in range(n):
         j = s.items[at]
         f = out[at]
-        since = np.float32(1 + seq - p.last[j])
+        age = np.float32(seq - p.last[j])
+        value = p.value[j]
+        for which in range(len(HALF_LIVES)):
+            f[which] = LEAST + per_event[which] * value[which] * halved(age * HALVINGS_PER_EVENT[which])
         interval = np.float32(p.last[j] - p.first[j]) / np.float32(max(1, p.events[j] - 1))
-        f[7] = since
+        f[7] = np.float32(1.0) + age
         f[8] = np.float32(1 + seq - p.first[j])
-        f[9] = np.float32(1000 + max(0, now_ms - p.last_ms[j])) / np.float32(1000.0)
-        f[10] = since / (np.float32(1.0) + interval)
+        f[9] = np.float32(1000 + max(0, now_ms - p.last_ms[j])) * np.float32(1e-3)
+        f[10] = (np.float32(1.0) + age) / (np.float32(1.0) + interval)
         f[11] = np.float32(1 + p.users[j]) / np.float32(1 + p.events[j])
         short_total = TINY + c.near_mass[j, SHORT] * near_faded(SHORT, tick, c.near_mass_touch[j])
-        short_mass = short_total ** np.float32(-0.3)
+        short_mass = np.float32(1.0) / np.sqrt(np.sqrt(short_total))
         long_mass = np.float32(1.0) / np.sqrt(TINY + c.mass[j, 0] * faded(LONG_HALF_LIFE, tick, c.mass_touch[j]))
         q = s.query[j]
-        f[12] = tiny + q[NEXT_SHARE]
-        f[13] = tiny + q[SHORT_SUM] * short_mass
-        f[14] = tiny + q[LONG9] * long_mass
-        f[15] = tiny + q[LONG98] * long_mass
-        f[16] = tiny + q[LONG7] * long_mass
-        f[17] = tiny + q[LONG_MAX] * long_mass
-        f[18] = tiny + q[BACK]
-        f[19] = tiny + q[QUICK_SUM]
-        f[20] = tiny + q[SESSION_SUM]
-        f[21] = np.float32(1e-3) + q[AFTER_1]
-        f[22] = np.float32(1e-3) + q[AFTER_2]
-        f[23] = np.float32(1e-3) + q[AFTER_3]
-        f[OWN_FREQUENCY:LOGARITHMS] = np.float32(1.0)
-        f[LOGARITHMS:] = np.float32(0.0)
-        place = find(h, user, j)
-        if place >= 0:
-            gap_ms = max(0, now_ms - h.ts_ms[user, place])
-            f[OWN_FREQUENCY] = tiny + np.float32(h.times[user, place]) / np.float32(h.events[user])
-            f[OWN_FREQUENCY + 1] = np.float32(1000 + gap_ms) / np.float32(1000.0)
-            f[OWN_FREQUENCY + 2] = np.float32(1 + place)
-            f[OWN] = 1.0
-            f[OWN + 1] = 1.0 / (1.0 + place)
-            f[OWN + 2] = 1.0 if place == 0 else 0.0
-            f[OWN + 3] = 1.0 if place == 1 else 0.0
-            f[OWN + 4] = 1.0 if gap_ms == 0 else 0.0
-    logarithms(out[:n], bits[:n], SCALE, 0, LOGARITHMS)
+        f[12] = LEAST + q[NEXT_SHARE]
+        f[13] = LEAST + q[SHORT_SUM] * short_mass
+        f[14] = LEAST + q[LONG9] * long_mass
+        f[15] = LEAST + q[LONG98] * long_mass
+        f[16] = LEAST + q[LONG7] * long_mass
+        f[17] = LEAST + q[LONG_MAX] * long_mass
+        f[18] = LEAST + q[BACK]
+        f[19] = LEAST + q[QUICK_SUM]
+        f[20] = LEAST + q[SESSION_SUM]
+        f[21] = LEAST_SHARE + q[AFTER_1]
+        f[22] = LEAST_SHARE + q[AFTER_2]
+        f[23] = LEAST_SHARE + q[AFTER_3]
+        f[OWN_FREQUENCY:] = np.float32(1.0)
+    for place in range(own):
+        f = out[place]
+        gap_ms = max(0, now_ms - h.ts_ms[user, place])
+        f[OWN_FREQUENCY] = LEAST + np.float32(h.times[user, place]) / np.float32(h.events[user])
+        f[OWN_FREQUENCY + 1] = np.float32(1000 + gap_ms) * np.float32(1e-3)
+        f[OWN_FREQUENCY + 2] = np.float32(1 + place)
+    for at in range(n):
+        for k in range(SIGNALS):  # a constant count, a multiple of 8: whole registers
+            out[at, k] = SCALE[k] * logarithm(out[at, k])
+    for place in range(own):
+        f = out[place]
+        f[OWN] = 1.0
+        f[OWN + 1] = 1.0 / (1.0 + place)
+        f[OWN + 2] = 1.0 if place == 0 else 0.0
+        f[OWN + 3] = 1.0 if place == 1 else 0.0
+        f[OWN + 4] = 1.0 if now_ms <= h.ts_ms[user, place] else 0.0
