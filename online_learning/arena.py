@@ -164,4 +164,3 @@ def hash_rows(words: NDArray[np.uint8], rows: NDArray[np.int64], salt: np.uint64
         if anything != np.uint64(0):
             out[n, 0] += a
             out[n, 1] += b
-

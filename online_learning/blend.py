@@ -75,7 +75,13 @@ def gap_context(events: int, gap_ms: int) -> int:
 
 @kernel
 def score(
-    b: Blend, history: int, gap: int, signals: NDArray[np.float32], n: int, total: NDArray[np.float32], out: NDArray[np.float32]
+    b: Blend,
+    history: int,
+    gap: int,
+    signals: NDArray[np.float32],
+    n: int,
+    total: NDArray[np.float32],
+    out: NDArray[np.float32],
 ) -> None:
     """Write the scores of the first `n` rows of `signals` into `out`. `total` is scratch, shape (SIGNALS,)."""
     for k in range(SIGNALS):
@@ -123,5 +129,3 @@ def learn(
             b.weight[context, k] += RATE * g / np.sqrt(FIRST_SQUARE + b.square[context, k])
         b.dirty[context] = 1
     return float(np.log(total) - (scores[target] - highest))
-
-

@@ -1,8 +1,8 @@
 """How kernels are compiled: numba, no GIL, no fastmath, cached on disk under a name that changes with any kernel.
 
 Numba's own cache looks at one file's time stamp and does not notice a changed callee in another file, so the cache
-folder is named by a hash of every source file of this package that holds a kernel. No fastmath: reordered sums would make the state hash
-depend on the compiler's mood.
+folder is named by a hash of every source file of this package that holds a kernel. No fastmath: reordered sums would
+make the state hash depend on the compiler's mood.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def cache_directory() -> Path:
     return base / "millstream" / "kernels" / source_digest()
 
 
-numba.config.CACHE_DIR = str(cache_directory())
+os.environ["NUMBA_CACHE_DIR"] = str(cache_directory())
+numba.core.config.reload_config()  # numba read its environment when it was imported
 
 
 def kernel(function: F) -> F:
@@ -42,5 +43,5 @@ def kernel(function: F) -> F:
 
     `error_model="numpy"` drops the division checks; every divisor in the kernels is guarded where it is made.
     """
-    compiled: F = numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)(function)
-    return compiled
+    compile_: Callable[[F], F] = numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
+    return compile_(function)

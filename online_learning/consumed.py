@@ -21,7 +21,7 @@ class Consumed(NamedTuple):
 
     start: NDArray[np.int32]
     size_class: NDArray[np.int8]
-    count: NDArray[np.int32]
+    chosen: NDArray[np.int32]
     """Items consumed in all, shape (users,); the row holds the last of them."""
     row_dirty: NDArray[np.uint8]
     item: NDArray[np.int32]
@@ -41,7 +41,7 @@ def consumed(arena: Arena, users: Vocabulary, *, row_cells: int, cells_per_user:
     return Consumed(
         start=rows.array("start", np.int32),
         size_class=rows.array("size_class", np.int8),
-        count=rows.array("count", np.int32),
+        chosen=rows.array("chosen", np.int32),
         row_dirty=rows.dirty,
         item=cells.array("item", np.int32, UNIT),
         unit_dirty=cells.dirty,
@@ -53,14 +53,14 @@ def consumed(arena: Arena, users: Vocabulary, *, row_cells: int, cells_per_user:
 @kernel
 def held(c: Consumed, user: int) -> int:
     """Return how many items the user's row holds."""
-    return min(c.count[user], units_of(c.size_class[user]) * UNIT)
+    return int(min(c.chosen[user], units_of(c.size_class[user]) * UNIT))
 
 
 @kernel
 def has_consumed(c: Consumed, user: int, item: int) -> bool:
     """Tell whether the user's row holds `item`."""
     first = c.start[user]
-    for at in range(held(c, user)):
+    for at in range(held(c, user)):  # noqa: SIM110  # numba compiles no generator expressions
         if c.item[first + at // UNIT, at % UNIT] == item:
             return True
     return False
@@ -70,7 +70,7 @@ def has_consumed(c: Consumed, user: int, item: int) -> bool:
 def consume(c: Consumed, user: int, item: int) -> None:
     """Add `item` to the user's row."""
     cells = units_of(c.size_class[user]) * UNIT
-    if c.count[user] >= cells:
+    if c.chosen[user] >= cells:
         block = take(c.slab, c.item, c.size_class[user] + 1)
         if block >= 0:
             old, units = c.start[user], units_of(c.size_class[user])
@@ -89,8 +89,8 @@ def consume(c: Consumed, user: int, item: int) -> None:
             cells = units_of(c.size_class[user]) * UNIT
         elif cells == 0:
             return
-    at = c.count[user] % cells
+    at = c.chosen[user] % cells
     c.item[c.start[user] + at // UNIT, at % UNIT] = item
     c.unit_dirty[c.start[user] + at // UNIT] = 1
-    c.count[user] += 1
+    c.chosen[user] += 1
     c.row_dirty[user] = 1

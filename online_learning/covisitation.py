@@ -223,7 +223,10 @@ def _find(c: Covisitation, source: int, target: int) -> int:
 
 @kernel
 def _place(c: Covisitation, source: int, target: int, tick: int, seq: int) -> int:
-    """Return a cell for a new edge: the next one, in a larger block if need be, or the weakest of a few; -1: no room."""
+    """Return a cell for a new edge: the next one, in a larger block if need be, or the weakest of a few.
+
+    -1 means that the slab has no block left for an empty row.
+    """
     size_class = c.size_class[source]
     length = c.length[source]
     if length == units_of(size_class) * UNIT and not _grow(c, source):
@@ -231,7 +234,7 @@ def _place(c: Covisitation, source: int, target: int, tick: int, seq: int) -> in
             return -1
         return _weakest(c, source, target, tick, seq)
     c.length[source] = length + 1
-    return c.start[source] * UNIT + length
+    return int(c.start[source] * UNIT + length)
 
 
 @kernel

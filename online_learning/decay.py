@@ -24,10 +24,10 @@ def decay(age: float, half_life: float) -> np.float32:
     """Return 2^(-age / half_life) in [0, 1]; a negative age counts as 0."""
     step = age * (STEPS / half_life)
     if step <= 0.0:
-        return _TABLE[0]
+        return np.float32(_TABLE[0])
     if step >= STEPS * HALF_LIVES:
-        return _TABLE[STEPS * HALF_LIVES]
-    return _TABLE[int(step)]
+        return np.float32(_TABLE[STEPS * HALF_LIVES])
+    return np.float32(_TABLE[int(step)])
 
 
 @kernel

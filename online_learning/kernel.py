@@ -53,7 +53,10 @@ class Bench(NamedTuple):
 
 
 class Events(NamedTuple):
-    """Columns of a slice, shape (n,) each. A row below 0 is an id that was not admitted: it teaches nothing."""
+    """Columns of a slice, shape (n,) each.
+
+    A row below 0 teaches nothing: an id that was not admitted, or a kind that is no choice of the item.
+    """
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
@@ -106,7 +109,7 @@ def bench(scratch: Scratch) -> Bench:
 def learn_events(
     m: Model, b: Bench, e: Events, seq: int, partition: int, items: int, exclude: bool, measured: Measured, lists: Lists
 ) -> None:
-    """Take the events in order; `seq` is the number of events before them, `items` the number of item rows given out."""
+    """Take the events in order. `seq` is how many came before them, `items` how many item rows are given out."""
     for at in range(len(e.user)):
         user, item, ts_ms = e.user[at], e.item[at], e.ts_ms[at]
         seq += 1

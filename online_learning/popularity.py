@@ -80,13 +80,13 @@ def counted(p: Popularity, item: int, which: int, seq: int) -> float:
     """Return the decayed count of `item` at half-life `which`, as of event `seq`."""
     if which == ALL_TIME:  # an integer: a float32 would stop counting at 2^24
         return float(p.events[item])
-    return p.value[item, which] * decay(seq - p.last[item], HALF_LIVES[which])
+    return float(p.value[item, which] * decay(seq - p.last[item], HALF_LIVES[which]))
 
 
 @kernel
 def totalled(p: Popularity, which: int, seq: int) -> float:
     """Return the sum of all counts at half-life `which`, as of event `seq`."""
-    return p.total[which] * 2.0 ** (-(seq - p.total_at[which]) / HALF_LIVES[which])
+    return float(p.total[which] * 2.0 ** (-(seq - p.total_at[which]) / HALF_LIVES[which]))
 
 
 @kernel

@@ -33,7 +33,8 @@ from .popularity import Popularity
 from .recency import Recency
 from .slab import UNIT
 
-LONG98, LONG9, LONG7, LONG_MAX, SESSION_SUM, NEXT_SHARE, SHORT_SUM, BACK, QUICK_SUM, AFTER_1, AFTER_2, AFTER_3 = range(12)
+LONG98, LONG9, LONG7, LONG_MAX, SESSION_SUM = range(5)
+NEXT_SHARE, SHORT_SUM, BACK, QUICK_SUM, AFTER_1, AFTER_2, AFTER_3 = range(5, 12)
 QUERIES = 16  # padded to a cache line
 """Sums over the history, an item: see `signals` for the formulas."""
 CAP = 256
@@ -242,36 +243,50 @@ def _best_met(s: Scratch, by: int, most: int, n: int) -> int:
         if value <= np.float32(0.0) or s.on_list[item] == stamp or s.barred[item] == stamp:
             continue
         if held < most:
-            at_heap = held
+            _sift_up(heap, key, held, item, value)
             held += 1
-            while at_heap > 0:
-                parent = (at_heap - 1) // 2
-                if key[parent] < value or (key[parent] == value and heap[parent] > item):
-                    break
-                key[at_heap] = key[parent]
-                heap[at_heap] = heap[parent]
-                at_heap = parent
-            key[at_heap] = value
-            heap[at_heap] = item
         elif value > key[0] or (value == key[0] and item < heap[0]):
-            at_heap = 0
-            while True:
-                child = 2 * at_heap + 1
-                if child >= held:
-                    break
-                right = child + 1
-                if right < held and (key[right] < key[child] or (key[right] == key[child] and heap[right] > heap[child])):
-                    child = right
-                if value < key[child] or (value == key[child] and item > heap[child]):
-                    break
-                key[at_heap] = key[child]
-                heap[at_heap] = heap[child]
-                at_heap = child
-            key[at_heap] = value
-            heap[at_heap] = item
+            _sift_down(heap, key, held, item, value)
     for at in range(held):
         item = heap[at]
         s.on_list[item] = stamp
         s.items[n] = item
         n += 1
     return n
+
+
+@kernel
+def _worse(value: np.float32, item: int, other_value: np.float32, other_item: int) -> bool:
+    """Tell whether the first has the lower value, or the same and the higher row: what a heap's root is."""
+    return bool(value < other_value or (value == other_value and item > other_item))
+
+
+@kernel
+def _sift_up(heap: NDArray[np.int32], key: NDArray[np.float32], at: int, item: int, value: np.float32) -> None:
+    """Put `item` into the heap of `at` items, the worst at its root."""
+    while at > 0:
+        parent = (at - 1) // 2
+        if _worse(key[parent], heap[parent], value, item):
+            break
+        key[at] = key[parent]
+        heap[at] = heap[parent]
+        at = parent
+    key[at] = value
+    heap[at] = item
+
+
+@kernel
+def _sift_down(heap: NDArray[np.int32], key: NDArray[np.float32], held: int, item: int, value: np.float32) -> None:
+    """Replace the root of the heap of `held` items by `item`."""
+    at = 0
+    while 2 * at + 1 < held:
+        child = 2 * at + 1
+        if child + 1 < held and _worse(key[child + 1], heap[child + 1], key[child], heap[child]):
+            child += 1
+        if _worse(value, item, key[child], heap[child]):
+            break
+        key[at] = key[child]
+        heap[at] = heap[child]
+        at = child
+    key[at] = value
+    heap[at] = item

@@ -34,13 +34,13 @@ def take(slab: NDArray[np.int64], words: NDArray[np.int32], size_class: int) -> 
     if slab[size_class] > 0:
         block = slab[size_class] - 1
         slab[size_class] = words[block, 0]
-        return block
+        return int(block)
     units = units_of(size_class)
     if slab[0] + units > len(words):
         return -1
     block = slab[0]
     slab[0] += units
-    return block
+    return int(block)
 
 
 @kernel

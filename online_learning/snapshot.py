@@ -72,7 +72,8 @@ def read_snapshot(path: Path) -> Dump:
             header = json.loads(archive.read(HEADER))
             if header["format"] > FORMAT:
                 raise UnreadableSnapshot(
-                    f"{path}: format {header['format']}, this version reads up to {FORMAT}; run the version that wrote it"
+                    f"{path}: format {header['format']}, this version reads up to {FORMAT}; "
+                    "run the version that wrote it"
                 )
             arrays = {}
             for name in archive.namelist():

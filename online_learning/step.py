@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millstream.schemas.columns import Chunk
-from millstream.schemas.records import Slate
+from millstream.schemas.records import Kind, Slate
 
 from .arena import MASK_128, Arena
 from .blend import blend
@@ -32,11 +32,17 @@ from .shortlist import scratch
 from .slate_maker import Ranked, reserve_lists
 from .snapshot import Dump
 from .starting_weights import starting_weights
-from .vocabulary import Vocabulary
+from .vocabulary import NOT_ADMITTED, Vocabulary
 
 MAIN = "main"
 NOBODY = ""
 """The user id of the list for users that are not known."""
+
+INTERACTIONS = "interactions"
+"""The input's name where nobody gives another."""
+_CHOICES = (Kind.click, Kind.add_to_cart, Kind.purchase, Kind.like, Kind.rating)
+TEACHING: NDArray[np.bool_] = np.array([kind in _CHOICES for kind in Kind])
+"""By kind: whether an event is a choice of its item, which the model learns from and is measured on."""
 
 
 class OutOfOrderChunk(ValueError):
@@ -62,10 +68,15 @@ class Applied:
 
 
 class Step:
-    """All state of one pipeline's model, and the only writer of it."""
+    """All state of one pipeline's model, and the only writer of it.
 
-    def __init__(self, config: LearningConfig) -> None:
+    `inputs` are the topics it folds, in the order of the settings. The state hash knows them by place, not by name, so
+    that the same events give the same hash whatever their topic is called.
+    """
+
+    def __init__(self, config: LearningConfig, inputs: Sequence[str] = (INTERACTIONS,)) -> None:
         self.config = config
+        self.inputs = tuple(inputs)
         self.seq = 0
         self.generation = 1
         self.positions: dict[tuple[str, int], int] = {}
@@ -97,6 +108,8 @@ class Step:
         With `lists`, each touched user's list is made right after the user's last event of the chunk. A chunk behind
         the position is stale and teaches nothing. Raises `OutOfOrderChunk` for one beyond it or across it.
         """
+        if chunk.input not in self.inputs:
+            raise ValueError(f"a chunk of {chunk.input!r}, but the inputs are {', '.join(self.inputs)}")
         place = (chunk.input, chunk.partition)
         position = self.positions.setdefault(place, chunk.start)
         if chunk.end <= position and chunk.start < position:
@@ -109,9 +122,7 @@ class Step:
         ranked, measured = self._learn(chunk, lists)
         self.positions[place] = chunk.end
         self.quality.add(measured)
-        return Applied(
-            chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), self.seq, ranked, measured
-        )
+        return Applied(chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), self.seq, ranked, measured)
 
     def relist(self, user_ids: Sequence[str], generated_ts_ms: int) -> list[Slate]:
         """Make the lists of users again, as of now, without an event. Ids not known are passed over.
@@ -126,9 +137,7 @@ class Step:
         lists = reserve_lists(len(rows), self.config.list_length)
         make_lists(self.model, self._bench, rows, self.last_ms, self.seq, self.config.exclude_consumed, lists)
         positions = [
-            sum(self.positions.values())
-            if id_ == NOBODY
-            else self._position(int(self.model.histories.partition[row]))
+            sum(self.positions.values()) if id_ == NOBODY else self._position(int(self.model.histories.partition[row]))
             for id_, row in known.items()
         ]
         ranked = Ranked(
@@ -150,7 +159,7 @@ class Step:
         """Return 32 hex digits over everything that learning and ranking read, positions included."""
         total = self.arena.digest() + self.users.digest() + self.items.digest()
         for (topic, partition), position in self.positions.items():
-            total += _hash_128(f"position/{topic}/{partition}/{position}")
+            total += _hash_128(f"position/{self.inputs.index(topic)}/{partition}/{position}")
         total += _hash_128(f"counters/{self.seq}/{self.generation}/{self.last_ms}")
         return f"{total & MASK_128:032x}"
 
@@ -171,18 +180,22 @@ class Step:
         return Dump(header, self.arena.dump(), users=self.users.ids[:], items=self.items.ids[:])
 
     @classmethod
-    def load(cls, config: LearningConfig, dump: Dump) -> Step:
+    def load(cls, config: LearningConfig, dump: Dump, inputs: Sequence[str] = (INTERACTIONS,)) -> Step:
         """Return a step that goes on where `dump` was made; its state hash is the dumped one's.
 
         Raises `ValueError` naming the setting when `config` differs from the one it was made with.
         """
         saved = dump.header["config"]
-        odd = [f"learning.{key} = {value!r}, was {saved.get(key)!r}" for key, value in asdict(config).items() if saved.get(key) != value]
+        odd = [
+            f"learning.{key} = {value!r}, was {saved.get(key)!r}"
+            for key, value in asdict(config).items()
+            if saved.get(key) != value
+        ]
         if odd:
             raise ValueError(
-                "the snapshot was made with other settings: " + "; ".join(odd) + "; put them back, or start without the snapshot"
+                f"the snapshot was made with other settings: {'; '.join(odd)}; put them back, or start without it"
             )
-        step = cls(config)
+        step = cls(config, inputs)
         step.seq = dump.header["seq"]
         step.generation = dump.header["generation"]
         step.last_ms = dump.header["last_ms"]
@@ -195,7 +208,8 @@ class Step:
     def _learn(self, chunk: Chunk, make: bool) -> tuple[Ranked | None, Measured]:
         columns = chunk.columns
         n = len(columns)
-        users = self.users.rows(columns.user_ids)
+        teaching = TEACHING[columns.kinds]
+        users = np.where(teaching, self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
         listed = _last_places(users) if make else np.full(n, -1, np.int32)
         at = np.flatnonzero(listed >= 0)
         lists = reserve_lists(len(at), self.config.list_length)
@@ -235,7 +249,7 @@ class Step:
 
 
 def _last_places(users: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Number the events that are their user's last, in order; -1 for all others and for users not admitted."""
+    """Number the events that are their user's last, in order; -1 for all others and for rows that teach nothing."""
     places = np.full(len(users), -1, np.int32)
     _, first_from_end = np.unique(users[::-1], return_index=True)
     last = np.sort(len(users) - 1 - first_from_end)

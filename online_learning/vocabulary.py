@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from .arena import MASK_128
 
-
 NOT_ADMITTED = -1
 """The row of an id that came when the vocabulary was full."""
 

@@ -1,0 +1,1 @@
+"""One file a command: `agents/commands/NAME.py` holds `command`, and is imported only when NAME is typed."""

@@ -1,0 +1,133 @@
+"""The demo without Kafka: the same events straight into the same step, its lists into the same Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Self
+
+from millstream.online_learning.step import Step
+from millstream.schemas.columns import Chunk, InteractionColumns
+from millstream.streams.outage import Outage
+from millstream.streams.redis_connection import connect
+from millstream.streams.redis_topic import RedisTopic
+from millstream.streams.settings import Settings
+
+from .demo_route import Standing
+from .freshness import FreshnessMeter
+from .publisher import Publisher
+from .step_thread import SliceDone, StepThread
+
+_TICK_S = 0.002
+_PUBLISHED_WITHIN_S = 30.0
+
+
+class Directly:
+    """A route of one process. An event's send is the moment it falls due here; nothing is rejected on this way.
+
+    The step is fed as the worker's is: what has fallen due makes a chunk, of one partition, so the state equals the
+    one that `evaluate` makes of the same log.
+    """
+
+    def __init__(self, settings: Settings, columns: InteractionColumns, rate: float, meter: FreshnessMeter) -> None:
+        self.sent = 0
+        self._settings = settings
+        self._columns = columns
+        self._rate = rate
+        self._meter = meter
+        self._learned = 0
+        self._in_flight = 0
+        self._failure: BaseException | None = None
+        self._step = StepThread[Step](slice_ms=settings.worker.slice_ms, done=self._done, failed=self._fail)
+        self._client = connect(settings.redis.url)
+        self._publisher = Publisher(
+            RedisTopic(
+                self._client,
+                prefix=settings.redis.prefix,
+                ttl_s=settings.redis.list_ttl_s,
+                feed_length=settings.redis.feed_length,
+            ),
+            None,
+            outage=Outage("redis (lists)"),
+            release=self._release,
+            failed=self._fail,
+        )
+
+    async def __aenter__(self) -> Self:
+        # the kernels compile at their first event; on a step of its own, so that no event of the run waits for it
+        await asyncio.to_thread(self._compile)
+        self._step.start(Step(self._settings.learning, [self._settings.inputs[0].topic]))
+        self._publisher.start()
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._publisher.stop()
+        await self._step.stop()
+        await self._client.aclose()
+
+    async def offer(self) -> None:
+        """Submit what has fallen due, as one chunk, until all is submitted; hold back while too much is in flight."""
+        n, topic = len(self._columns), self._settings.inputs[0].topic
+        most = self._settings.worker.max_chunk_events
+        began_ns = time.monotonic_ns()
+        while self.sent < n:
+            self._raise_failure()
+            due = min(n, self.sent + most, int((time.monotonic_ns() - began_ns) / 1e9 * self._rate) + 1)
+            if due <= self.sent or self._in_flight >= self._settings.worker.max_in_flight_events:
+                await asyncio.sleep(_TICK_S)
+                continue
+            part = self._columns.cut(self.sent, due)
+            now_ns = time.monotonic_ns()
+            for user_id, offset in zip(part.user_ids, part.offsets.tolist(), strict=True):
+                self._meter.sent(user_id, offset, now_ns)
+            chunk = Chunk(topic, 0, self.sent, due, part)
+            self.sent = due
+            self._in_flight += len(part)
+            await self._step.submit(chunk, records=len(part))
+
+    async def standing(self) -> Standing:
+        """Return the step's own figures."""
+        self._raise_failure()
+        return await self._step.call(self._look)
+
+    async def finish(self) -> Standing:
+        """Wait until every list is in Redis; return the end."""
+        await self._publisher.drain(_PUBLISHED_WITHIN_S)
+        standing = await self.standing()
+        state_hash = await self._step.call(lambda step: step.state_hash())
+        return Standing(
+            learned=standing.learned,
+            lists=standing.lists,
+            quality=standing.quality,
+            popularity=standing.popularity,
+            effort=standing.effort,
+            state_hash=state_hash,
+        )
+
+    def _compile(self) -> None:
+        few = self._columns.cut(0, 2)
+        Step(self._settings.learning).apply(Chunk("interactions", 0, 0, len(few), few)).slates(0)
+
+    def _look(self, step: Step) -> Standing:
+        figures = step.quality.summary()
+        return Standing(
+            learned=self._learned,
+            lists=self._publisher.slates,
+            quality=figures["quality"],
+            popularity=figures["popularity"],
+            effort="full",
+        )
+
+    def _done(self, done: SliceDone) -> None:
+        self._learned += done.events
+        self._publisher.add(done)
+
+    def _release(self, records: int) -> None:
+        self._in_flight -= records
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure

@@ -1,0 +1,197 @@
+"""The publisher: what the step made goes to Redis, then to Kafka, in order, and then the source may read on.
+
+Two stages with a bounded queue between them: the lists of the next slices reach Redis while Kafka still acknowledges
+those before. Both stages wait through outages; what waits is bounded by what the source may have in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from millstream.schemas.records import Slate
+from millstream.streams.outage import Outage
+
+from .step_thread import SliceDone
+
+PASSING = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
+"""What Redis answers, or fails to, in states that pass with time."""
+
+_MERGED_SLATES = 400
+_UNACKNOWLEDGED_BATCHES = 8
+_RETRY_S = 0.1
+_SLOWEST_RETRY_S = 1.0
+
+
+class ListTopic(Protocol):
+    """Where lists are read from: `RedisTopic`."""
+
+    async def publish(self, slates: Sequence[Slate]) -> list[bool]:
+        """Store what is newer; return which were."""
+
+
+class ListLog(Protocol):
+    """Where newer lists are logged: `RecommendationsTopic`."""
+
+    async def publish(self, slates: Sequence[Slate]) -> None:
+        """Return when every slate is acknowledged."""
+
+
+@dataclass(slots=True)
+class _Batch:
+    slices: list[SliceDone]
+    slates: list[Slate]
+
+    @property
+    def records(self) -> int:
+        return sum(done.records for done in self.slices)
+
+
+class Publisher:
+    """Publishes slices in the order they are added. One event loop owns it.
+
+    Guarantee, at least once: a slice's records are released, and its position counts as `settled`, only when Redis
+    holds every list of it (or a newer one of the same user) and Kafka has acknowledged those that Redis judged newer.
+    While it is behind, a user's older waiting list gives way to the newer one and is not published on its own.
+    """
+
+    def __init__(
+        self,
+        lists: ListTopic,
+        log: ListLog | None,
+        *,
+        outage: Outage,
+        release: Callable[[int], None],
+        failed: Callable[[BaseException], None],
+        observe: Callable[[Sequence[Slate], int], None] = lambda _slates, _now_ms: None,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.slates = 0
+        """Lists that Redis judged newer."""
+        self.events = 0
+        """Events settled."""
+        self.settled: dict[tuple[str, int], int] = {}
+        """Next offset by (topic, partition): everything before it is learned and published."""
+        self._lists = lists
+        self._log = log
+        self._outage = outage
+        self._release = release
+        self._failed = failed
+        self._observe = observe
+        self._now_ms = now_ms
+        self._waiting: deque[SliceDone] = deque()
+        self._open: deque[_Batch] = deque()
+        self._added = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stored: asyncio.Queue[tuple[_Batch, list[Slate]]] = asyncio.Queue(_UNACKNOWLEDGED_BATCHES)
+        self._stages: list[asyncio.Future[None]] = []
+
+    def start(self) -> None:
+        """Begin to publish."""
+        self._stages = [
+            asyncio.ensure_future(self._guard(self._to_redis())),
+            asyncio.ensure_future(self._guard(self._to_kafka())),
+        ]
+
+    def add(self, done: SliceDone) -> None:
+        """Queue a slice; never waits."""
+        self._waiting.append(done)
+        self._idle.clear()
+        self._added.set()
+
+    def unpublished(self) -> set[str]:
+        """Return the users of lists that are queued or under way."""
+        under_way = [slate for batch in self._open for slate in batch.slates]
+        return {slate.user_id for done in self._waiting for slate in done.slates} | {
+            slate.user_id for slate in under_way
+        }
+
+    async def drain(self, within_s: float) -> bool:
+        """Wait until everything added is published, or for `within_s`; return whether it is."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), within_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def stop(self) -> None:
+        """Stop where it stands. What is unpublished stays so; see `unpublished`."""
+        for stage in self._stages:
+            stage.cancel()
+        await asyncio.gather(*self._stages, return_exceptions=True)
+
+    async def _to_redis(self) -> None:
+        while True:
+            await self._added.wait()
+            batch = self._take()
+            newer = await self._store(batch.slates)
+            self.slates += len(newer)
+            self._observe(newer, self._now_ms())
+            await self._stored.put((batch, newer))
+
+    def _take(self) -> _Batch:
+        """Take what waits, some hundred lists at most, and of each user the newest list alone."""
+        slices: list[SliceDone] = []
+        newest: dict[tuple[str, str], Slate] = {}
+        while self._waiting and len(newest) < _MERGED_SLATES:
+            done = self._waiting.popleft()
+            slices.append(done)
+            for slate in done.slates:
+                newest[slate.list, slate.user_id] = slate
+        if not self._waiting:
+            self._added.clear()
+        batch = _Batch(slices, list(newest.values()))
+        self._open.append(batch)
+        return batch
+
+    async def _store(self, slates: Sequence[Slate]) -> list[Slate]:
+        if not slates:
+            return []
+        pause_s = _RETRY_S
+        while True:
+            try:
+                stored = await self._lists.publish(slates)
+            except PASSING as error:
+                self._outage.lost(f"{error}; waiting; nothing is lost")
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _SLOWEST_RETRY_S)
+            else:
+                self._outage.back()
+                return [slate for slate, newer in zip(slates, stored, strict=True) if newer]
+
+    async def _to_kafka(self) -> None:
+        while True:
+            entries = [await self._stored.get()]
+            while not self._stored.empty():
+                entries.append(self._stored.get_nowait())
+            if self._log is not None:
+                newer = [slate for _, slates in entries for slate in slates]
+                if newer:
+                    await self._log.publish(newer)
+            for batch, _ in entries:
+                self._settle(batch)
+
+    def _settle(self, batch: _Batch) -> None:
+        self._open.popleft()
+        for done in batch.slices:
+            self.events += done.events
+            if done.records:
+                self.settled[done.input, done.partition] = done.end
+        self._release(batch.records)
+        if not self._waiting and not self._open:
+            self._idle.set()
+
+    async def _guard(self, stage: Awaitable[None]) -> None:
+        try:
+            await stage
+        except Exception as error:
+            self._failed(error)

@@ -1,0 +1,127 @@
+"""What a worker does by the clock beside learning: its status, the popular list, the offsets people watch lag by."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from millstream.online_learning.step import Step
+from millstream.streams.outage import Outage
+from millstream.streams.settings import Settings
+from millstream.streams.source import InteractionSource
+
+from .catalogue import Catalogue
+from .intake import Intake
+from .publisher import Publisher
+from .status import Gauges, WorkerStatus, by_topic, write_status
+from .step_thread import SliceDone, StepStopped, StepThread
+
+_POPULAR_EVERY_S = 1.0
+_WRITE_WITHIN_S = 1.0
+_Quality = dict[str, dict[str, float | int | None]]
+
+_log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Reports a running pipeline. Failing to report never disturbs it: the next report replaces it soon."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: InteractionSource,
+        intake: Intake,
+        catalogue: Catalogue,
+        thread: StepThread[Step],
+        publisher: Publisher,
+        gauges: Gauges,
+        client: redis.asyncio.Redis,
+        kafka: Outage,
+        redis_: Outage,
+    ) -> None:
+        self.state = "starting"
+        self._settings = settings
+        self._source = source
+        self._intake = intake
+        self._catalogue = catalogue
+        self._thread = thread
+        self._publisher = publisher
+        self._gauges = gauges
+        self._client = client
+        self._kafka = kafka
+        self._redis = redis_
+        self._seq = 0
+        self._quality: _Quality = {"quality": {}, "popularity": {}}
+        self._reported_events = -1
+
+    async def run(self) -> None:
+        """Report until cancelled, or until the step has ended."""
+        next_popular_s = 0.0
+        while True:
+            now_s = time.monotonic()
+            try:
+                self._seq, self._quality = await self._thread.call(lambda step: (step.seq, step.quality.summary()))
+                if now_s >= next_popular_s:
+                    next_popular_s = now_s + _POPULAR_EVERY_S
+                    await self._by_the_second()
+            except StepStopped:
+                return
+            await self.write()
+            await asyncio.sleep(self._settings.worker.status_every_s)
+
+    async def publish_popular(self) -> None:
+        """Queue the list for unknown users as of now, unless there are no events to make it of."""
+        try:
+            slate = await self._thread.call(
+                lambda step: step.popular_slate(time.time_ns() // 1_000_000) if step.seq else None
+            )
+        except StepStopped:
+            return
+        if slate is not None:
+            self._publisher.add(SliceDone("", 0, 0, 0, 0, [slate]))
+
+    async def write(self, state: str | None = None) -> None:
+        """Write the status, with `state` or the state that things are in."""
+        try:
+            status = self._status(state or self._current_state())
+            await asyncio.wait_for(write_status(self._client, self._settings.redis.prefix, status), _WRITE_WITHIN_S)
+        except (RedisError, OSError, TimeoutError) as error:
+            _log.debug("status not written: %s", error)
+
+    async def _by_the_second(self) -> None:
+        events = self._publisher.events
+        if events == self._reported_events:
+            return
+        self._reported_events = events
+        await self.publish_popular()
+        await self._source.commit(self._publisher.settled)
+
+    def _current_state(self) -> str:
+        if self.state != "running":
+            return self.state
+        if self._redis.is_lost:
+            return "waiting for Redis"
+        return "waiting for Kafka" if self._kafka.is_lost else "running"
+
+    def _status(self, state: str) -> WorkerStatus:
+        publisher = self._publisher
+        return WorkerStatus(
+            state=state,
+            pid=os.getpid(),
+            uptime_s=round(self._gauges.uptime_s, 3),
+            events=publisher.events,
+            events_per_s=round(self._gauges.rate(publisher.events), 1),
+            lag=self._source.lag + self._source.in_flight,
+            seq=self._seq,
+            slates=publisher.slates,
+            dead_letters=self._intake.dead_letters + self._catalogue.dead_letters,
+            freshness_ms=self._gauges.freshness(),
+            quality=self._quality["quality"],
+            popularity=self._quality["popularity"],
+            positions=by_topic(publisher.settled),
+        )

@@ -1,0 +1,116 @@
+"""How the worker stands, as one JSON object in Redis: for commands, and for anybody with `redis-cli get PREFIXstatus`.
+
+The key expires soon after the worker stops writing it, so a status that can be read is a worker that runs.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import redis.asyncio
+
+from millstream.schemas.records import Slate
+
+TTL_S = 10
+HISTORIC_MS = 3_600_000
+"""A record older than this when its list is published is history being learned, not a click to be fresh for."""
+_RATE_WINDOW_S = 5.0
+_FRESHNESS_SAMPLES = 4_096
+
+
+class FreshnessMs(msgspec.Struct, frozen=True, kw_only=True):
+    """From a record's Kafka timestamp to its list in Redis, over the last few thousand lists; null without any."""
+
+    p50: float | None = None
+    p99: float | None = None
+
+
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The worker at one moment. Counts are since it started, except `seq`; `positions` are published, not just read."""
+
+    state: str
+    """`starting`, `running`, `waiting for Kafka`, `waiting for Redis`, `stopping` or `stopped`."""
+    pid: int
+    uptime_s: float
+    events: int
+    """Events learned and published."""
+    events_per_s: float
+    """Over the last five seconds."""
+    lag: int
+    """Records in the inputs that are not yet published."""
+    seq: int
+    """Events the model contains, those of earlier runs included."""
+    slates: int
+    dead_letters: int
+    freshness_ms: FreshnessMs
+    quality: dict[str, float | int | None]
+    popularity: dict[str, float | int | None]
+    positions: dict[str, dict[str, int]]
+    """Topic to partition to next offset."""
+
+
+def status_key(prefix: str) -> str:
+    """Return the Redis key of the status."""
+    return f"{prefix}status"
+
+
+def read_status(value: bytes) -> WorkerStatus:
+    """Read back a status. Raises `msgspec.MsgspecError` for anything else."""
+    return msgspec.json.decode(value, type=WorkerStatus)
+
+
+async def write_status(client: redis.asyncio.Redis, prefix: str, status: WorkerStatus) -> None:
+    """Store the status under its key, for `TTL_S` seconds. Raises what redis-py raises."""
+    await client.set(status_key(prefix), msgspec.json.encode(status), ex=TTL_S)
+
+
+def by_topic(positions: dict[tuple[str, int], int]) -> dict[str, dict[str, int]]:
+    """Return positions as JSON has them: topic to partition, as text, to next offset."""
+    nested: dict[str, dict[str, int]] = {}
+    for (topic, partition), offset in sorted(positions.items()):
+        nested.setdefault(topic, {})[str(partition)] = offset
+    return nested
+
+
+class Gauges:
+    """What the status needs and nobody else counts: the rate and the freshness of the last moments."""
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+        self._counts: deque[tuple[float, int]] = deque()
+        self._fresh_ms: deque[float] = deque(maxlen=_FRESHNESS_SAMPLES)
+
+    @property
+    def uptime_s(self) -> float:
+        """Seconds since this was made."""
+        return time.monotonic() - self._began_s
+
+    def published(self, slates: Sequence[Slate], now_ms: int) -> None:
+        """Take in lists that Redis stored just now."""
+        ages = [now_ms - slate.as_of_ms for slate in slates if slate.user_id]
+        self._fresh_ms.extend(age for age in ages if age < HISTORIC_MS)
+
+    def rate(self, events: int) -> float:
+        """Return events a second over the last seconds, given the count so far."""
+        now_s = time.monotonic()
+        self._counts.append((now_s, events))
+        while len(self._counts) > 2 and now_s - self._counts[0][0] > _RATE_WINDOW_S:
+            self._counts.popleft()
+        (first_s, first), (last_s, last) = self._counts[0], self._counts[-1]
+        return (last - first) / (last_s - first_s) if last_s > first_s else 0.0
+
+    def freshness(self) -> FreshnessMs:
+        """Return the percentiles of the lists taken in lately."""
+        if not self._fresh_ms:
+            return FreshnessMs()
+        p50, p99 = np.percentile(np.fromiter(self._fresh_ms, dtype=np.float64), (50, 99)).tolist()
+        return FreshnessMs(p50=_shown(p50), p99=_shown(p99))
+
+
+def _shown(ms: float) -> float | None:
+    return round(ms, 3) if math.isfinite(ms) else None

@@ -1,0 +1,273 @@
+"""The thread that owns the step: chunks go in, finished slices come out, and nobody else touches the state.
+
+The event loop hands over whole chunks; the thread applies them in slices of at most `slice_ms`, so that a slice's lists
+go out while the next slice is computed, and so that snapshots and questions get their turn between two slices. Where a
+chunk is cut changes neither the state nor what it can be resumed from (the step's own promise).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from millstream.schemas.columns import Chunk
+from millstream.schemas.records import Slate
+
+T = TypeVar("T")
+
+_FIRST_SLICE_EVENTS = 8
+_SMOOTHING = 0.3
+
+
+class AppliedLike(Protocol):
+    """What a step says of one slice."""
+
+    @property
+    def input(self) -> str:
+        """Topic."""
+
+    @property
+    def partition(self) -> int:
+        """Partition."""
+
+    @property
+    def end(self) -> int:
+        """Next offset after the slice."""
+
+    @property
+    def events(self) -> int:
+        """Events learned, none if the slice was stale."""
+
+    def slates(self, generated_ts_ms: int) -> list[Slate]:
+        """Return the refreshed lists."""
+
+
+class StepLike(Protocol):
+    """What the thread needs of a step; everything else goes through `StepThread.call`."""
+
+    def apply(self, chunk: Chunk) -> AppliedLike:
+        """Learn a chunk and make the lists of those it touched."""
+
+
+S = TypeVar("S", bound=StepLike)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceDone:
+    """One slice learned: where it ends, the lists it made, and how many records of the log it settles."""
+
+    input: str
+    partition: int
+    end: int
+    events: int
+    records: int
+    """Records read for it, rejected ones included; over a chunk's slices they sum to the chunk's."""
+    slates: Sequence[Slate]
+
+
+class StepStopped(RuntimeError):
+    """The thread has ended, or ended with an error of the step: nothing more can be learned or asked."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    chunk: Chunk
+    records: int
+
+
+@dataclass(slots=True)
+class _Call(Generic[S]):
+    ask: Callable[[S], Any]
+    answer: asyncio.Future[Any]
+
+
+class StepThread(Generic[S]):
+    """Sole owner of a step between `start` and `stop`.
+
+    Chunks are applied in the order submitted; every slice done is handed to `done` on the event loop in that order,
+    and the answer of a `call` after the slices that came before it. An exception of the step ends the thread and goes
+    to `failed`: the state may be half changed, so nothing is asked of it any more.
+
+    `clock_s` only chooses how many events make a slice.
+    """
+
+    def __init__(
+        self,
+        *,
+        slice_ms: float,
+        done: Callable[[SliceDone], None],
+        failed: Callable[[BaseException], None],
+        max_waiting_chunks: int = 64,
+        clock_s: Callable[[], float] = time.perf_counter,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._slice_s = slice_ms / 1000
+        self._done = done
+        self._failed = failed
+        self._clock_s = clock_s
+        self._now_ms = now_ms
+        self._chunks: deque[_Waiting] = deque()
+        self._calls: deque[_Call[S]] = deque()
+        self._wake = threading.Condition()
+        self._ending = False
+        self._abandoned = False
+        self._ended = False
+        self._room = asyncio.Semaphore(max_waiting_chunks)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._event_s: float | None = None
+
+    def start(self, step: S) -> None:
+        """Hand the step over to the thread. Call on the event loop that is to hear of what it does."""
+        self._loop = asyncio.get_running_loop()
+        # a daemon: a slice that never ends must not keep a worker alive that was told to stop
+        self._thread = threading.Thread(target=self._run, args=(step,), name="millstream-step", daemon=True)
+        self._thread.start()
+
+    async def submit(self, chunk: Chunk, *, records: int) -> None:
+        """Queue a chunk read as so many `records`; waits while too many chunks are queued.
+
+        Raises `StepStopped`, also before `start`. After `abandon` the chunk is dropped.
+        """
+        await self._room.acquire()
+        try:
+            with self._wake:
+                if self._abandoned:
+                    self._room.release()
+                    return
+                self._refuse_if_ended()
+                self._chunks.append(_Waiting(chunk, records))
+                self._wake.notify()
+        except StepStopped:
+            self._room.release()  # whoever waits behind must hear of it too
+            raise
+
+    async def call(self, ask: Callable[[S], T]) -> T:
+        """Return `ask(step)`, run on the thread between two slices; what it raises is raised here.
+
+        `ask` must only read, or leave the step whole when it raises. Raises `StepStopped`.
+        """
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        with self._wake:
+            self._refuse_if_ended()
+            self._calls.append(_Call(ask, answer))
+            self._wake.notify()
+        return await answer
+
+    def abandon(self) -> None:
+        """Drop what is queued, after the slice under way: it stays in the log, behind the position of no snapshot."""
+        with self._wake:
+            self._abandoned = True
+            dropped = len(self._chunks)
+            self._chunks.clear()
+        for _ in range(dropped):
+            self._room.release()
+
+    async def stop(self, within_s: float | None = None) -> None:
+        """Apply what is queued, answer what was asked, end the thread. After a failure it is ended already.
+
+        After `within_s` it is left alone, as a daemon: a slice or a compilation under way cannot be broken off.
+        """
+        with self._wake:
+            self._ending = True
+            self._wake.notify()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, within_s)
+
+    def _refuse_if_ended(self) -> None:
+        if self._thread is None or self._ending or self._ended:
+            raise StepStopped("the step's thread has ended; restart the worker, it goes on from its snapshot")
+
+    def _run(self, step: S) -> None:
+        error: BaseException = StepStopped("the step's thread has ended")
+        try:
+            while (waiting := self._next(step)) is not None:
+                self._post(self._room.release)
+                self._apply(step, waiting)
+        # not swallowed: whatever ended the thread is the loop's to report and to act on
+        except BaseException as raised:
+            error = raised
+            self._post(self._failed, raised)
+        with self._wake:
+            self._ended = True
+            unanswered, self._calls = self._calls, deque()
+        for call in unanswered:
+            self._post(_refuse, call.answer, StepStopped(f"the step's thread has ended: {error}"))
+        self._post(self._room.release)
+
+    def _next(self, step: S) -> _Waiting | None:
+        """Answer calls until a chunk is there; None once told to end and nothing is left."""
+        while True:
+            self._answer_calls(step)
+            with self._wake:
+                if self._calls:
+                    continue
+                if self._chunks:
+                    return self._chunks.popleft()
+                if self._ending:
+                    return None
+                self._wake.wait()
+
+    def _apply(self, step: S, waiting: _Waiting) -> None:
+        chunk, first, settled = waiting.chunk, 0, 0
+        while True:
+            last = min(first + self._slice_events(), len(chunk))
+            began_s = self._clock_s()
+            applied = step.apply(chunk.cut(first, last))
+            slates = applied.slates(self._now_ms())
+            self._learn_pace(last - first, self._clock_s() - began_s)
+            records = waiting.records - settled if last == len(chunk) else last - first
+            settled += records
+            slice_done = SliceDone(applied.input, applied.partition, applied.end, applied.events, records, slates)
+            self._post(self._done, slice_done)
+            if last == len(chunk) or self._abandoned:
+                return
+            first = last
+            self._answer_calls(step)
+
+    def _slice_events(self) -> int:
+        if self._event_s is None:
+            return _FIRST_SLICE_EVENTS
+        return max(1, int(self._slice_s / self._event_s))
+
+    def _learn_pace(self, events: int, took_s: float) -> None:
+        if events == 0:
+            return
+        event_s = max(took_s / events, 1e-9)
+        # the first slice loads kernels and says nothing about the next one, but a later outlier is damped
+        known = self._event_s
+        self._event_s = event_s if known is None else known + _SMOOTHING * (event_s - known)
+
+    def _answer_calls(self, step: S) -> None:
+        while True:
+            with self._wake:
+                if not self._calls:
+                    return
+                call = self._calls.popleft()
+            try:
+                answer = call.ask(step)
+            except Exception as error:  # the asker's to handle: asking leaves the step whole
+                self._post(_refuse, call.answer, error)
+            else:
+                self._post(_answer, call.answer, answer)
+
+    def _post(self, tell: Callable[..., object], *what: object) -> None:
+        loop = self._loop
+        # a loop that has closed has nobody left to tell
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(tell, *what)
+
+
+def _answer(future: asyncio.Future[Any], answer: object) -> None:
+    if not future.done():
+        future.set_result(answer)
+
+
+def _refuse(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,40 @@
+"""Compiling the step's kernels before the first event needs them."""
+
+from __future__ import annotations
+
+import click
+import numpy as np
+
+from millstream.online_learning.compiled import cache_directory
+from millstream.online_learning.config import LearningConfig
+from millstream.online_learning.step import INTERACTIONS, NOBODY, Step
+from millstream.schemas.columns import Chunk, InteractionColumns
+from millstream.schemas.records import Kind
+
+
+def compile_kernels() -> None:
+    """Make a tiny step learn two events and list them, so that all kernels are compiled, or loaded from their cache.
+
+    Takes some thirty seconds the first time on a machine, about a second later.
+    """
+    events = 2
+    columns = InteractionColumns(
+        user_ids=["u"] * events,
+        item_ids=["i", "j"],
+        kinds=np.full(events, int(Kind.click), np.int8),
+        ts_ms=np.arange(events, dtype=np.int64) + 1_700_000_000_000,
+        values=np.full(events, np.nan),
+        as_of_ms=np.arange(events, dtype=np.int64) + 1_700_000_000_000,
+        offsets=np.arange(events, dtype=np.int64),
+    )
+    step = Step(LearningConfig(max_users=16, max_items=16))
+    step.apply(Chunk(INTERACTIONS, 0, 0, events, columns)).slates(0)
+    step.relist(["u", NOBODY], 0)
+    step.state_hash()
+
+
+def compile_kernels_saying_so() -> None:
+    """Compile with a line on standard error when there is no cache for these sources yet."""
+    if not cache_directory().exists():
+        click.echo("compiling the kernels, once for this version on this machine: about half a minute", err=True)
+    compile_kernels()

@@ -1,0 +1,60 @@
+"""Events as Millstream itself writes them: JSON under our names, or under an input's where it maps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from .columns import InteractionColumns
+from .mapping import OUR_FIELDS, InputMapping
+from .records import Kind
+from .rules import pick
+
+COLUMN_FIELDS = ("user_id", "item_id", "kind", "ts_ms", "value")
+"""The fields of ours that columns hold."""
+EXTRA_FIELDS = tuple(name for name in OUR_FIELDS if name not in COLUMN_FIELDS)
+"""The others, which only ride along."""
+
+
+def extras_of(record: Mapping[str, Any], mapping: InputMapping) -> dict[str, Any] | None:
+    """Return what a record says beyond the columns, under our names; None if nothing."""
+    extras = {}
+    for ours in EXTRA_FIELDS:
+        _, value = pick(record, mapping.names(ours))
+        if value is not None:
+            extras[ours] = value
+    return extras or None
+
+
+def canonical_events(
+    columns: InteractionColumns,
+    *,
+    extras: Sequence[Mapping[str, Any] | None] | None = None,
+    mapping: InputMapping | None = None,
+) -> Iterator[bytes]:
+    """Yield each row as a JSON message that an input of this mapping decodes to the same row, bit for bit.
+
+    Exact because numbers are written as the shortest text that reads back to the same float. `extras` has one entry a
+    row, as `extras_of` gives them. Raises `WrongMapping` if the mapping has no name for a kind that occurs.
+    """
+    mapping = mapping or InputMapping()
+    user_name, item_name, kind_name, ts_name, value_name = (mapping.names(name)[0] for name in COLUMN_FIELDS)
+    kinds = {int(kind): mapping.kind_name(Kind(kind)) for kind in set(columns.kinds.tolist())}
+    rows = zip(
+        columns.user_ids,
+        columns.item_ids,
+        columns.kinds.tolist(),
+        columns.ts_ms.tolist(),
+        columns.values.tolist(),
+        strict=True,
+    )
+    for row, (user_id, item_id, kind, ts_ms, value) in enumerate(rows):
+        event: dict[str, Any] = {user_name: user_id, item_name: item_id, kind_name: kinds[kind], ts_name: ts_ms}
+        if value == value:  # not NaN
+            event[value_name] = value
+        more = extras[row] if extras is not None else None
+        if more:
+            event.update((mapping.names(name)[0], extra) for name, extra in more.items())
+        yield orjson.dumps(event)

@@ -1,0 +1,93 @@
+"""A chunk of events as columns: what decoding returns and the step takes.
+
+One object an event costs more than learning from it, so from here on events travel as parallel arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionColumns:
+    """n usable events in log order; row j of every column is the same event."""
+
+    user_ids: list[str]
+    item_ids: list[str]
+    kinds: NDArray[np.int8]
+    """`Kind` values, shape (n,)."""
+    ts_ms: NDArray[np.int64]
+    """Event time, milliseconds since the epoch, shape (n,)."""
+    values: NDArray[np.float64]
+    """Rating, dwell in seconds or amount; finite and not negative, NaN where absent; shape (n,)."""
+    as_of_ms: NDArray[np.int64]
+    """The Kafka record's timestamp (in a file: the event's own), shape (n,)."""
+    offsets: NDArray[np.int64]
+    """Place in the partition, increasing, with holes where records were rejected or compacted away; shape (n,)."""
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+    def cut(self, first: int, last: int) -> InteractionColumns:
+        """Return rows first … last - 1. The arrays are views of these."""
+        return InteractionColumns(
+            user_ids=self.user_ids[first:last],
+            item_ids=self.item_ids[first:last],
+            kinds=self.kinds[first:last],
+            ts_ms=self.ts_ms[first:last],
+            values=self.values[first:last],
+            as_of_ms=self.as_of_ms[first:last],
+            offsets=self.offsets[first:last],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A run of one partition: the offsets [start, end) it covers, and the usable events among them.
+
+    Covering means: applying it moves the position from `start` to `end`, also past holes, rejected records and
+    records that left no event. So a chunk without events still has to be applied.
+    """
+
+    input: str
+    """Topic name."""
+    partition: int
+    start: int
+    """Offset of the first record; must equal the state's position."""
+    end: int
+    """Next offset after the chunk."""
+    columns: InteractionColumns
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def cut(self, first: int, last: int) -> Chunk:
+        """Return events first … last - 1 as a chunk of its own.
+
+        Cutting at strictly rising places 0 … n gives chunks whose [start, end) join without gap or overlap into this
+        one's: what lies between two events belongs to the earlier chunk, what lies before the first to the first.
+        """
+        offsets, n = self.columns.offsets, len(self)
+        return Chunk(
+            input=self.input,
+            partition=self.partition,
+            start=self.start if first == 0 else int(offsets[first]) if first < n else self.end,
+            end=self.end if last == n else int(offsets[last]),
+            columns=self.columns.cut(first, last),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One record that gives no event: its place in the chunk and the log, and why."""
+
+    index: int
+    """Place among the values handed to the decoder."""
+    offset: int
+    code: str
+    """One of `millstream.schemas.rejects`' codes: what alerts and dashboards count by."""
+    message: str
+    """Value, place and consequence, for people; never longer than a few hundred characters."""

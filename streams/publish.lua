@@ -1,0 +1,46 @@
+-- Publishes lists, newest wins: called once for some hundred users.
+--
+-- KEYS[1]      the feed, a stream of pointers
+-- KEYS[2 ...]  one list key a slate
+-- ARGV[1]      time to live of a list, ms
+-- ARGV[2]      about how many pointers the feed keeps
+-- ARGV[3]      length of what stands before LIST:USER in a list key
+-- ARGV[4 ...]  one value a slate, in the keys' order: format byte, 24 bytes of version, body
+--
+-- Returns one character a slate: "n" newer and stored, "o" older, "e" the very version that is there already.
+-- Neither "o" nor "e" changes anything, not even the time to live.
+
+local LIMIT = 9007199254740992  -- 2^53: no version reaches it, so such a number is not one of ours
+
+local function version(value)
+  local generation, position, revision = struct.unpack('>I8I8I8', value, 2)
+  return generation, position, revision
+end
+
+-- What is stored is "missing" also when it is another type, another format, or shorter than a version: it loses.
+local function compare(key, value)
+  local stored = redis.pcall('GETRANGE', key, 0, 24)
+  if type(stored) ~= 'string' or #stored < 25 or string.byte(stored) ~= string.byte(value) then return 'n' end
+  local g, p, r = version(stored)
+  if g >= LIMIT or p >= LIMIT or r >= LIMIT then return 'n' end
+  local G, P, R = version(value)
+  if G ~= g then return G > g and 'n' or 'o' end
+  if P ~= p then return P > p and 'n' or 'o' end
+  if R ~= r then return R > r and 'n' or 'o' end
+  return 'e'
+end
+
+local verdicts = {}
+local prefix_length = tonumber(ARGV[3])
+for i = 2, #KEYS do
+  local value = ARGV[i + 2]
+  local verdict = compare(KEYS[i], value)
+  if verdict == 'n' then
+    -- The pointer first: if one of the two is refused, a pointer too many does no harm, a list without its pointer does.
+    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*',
+      'k', string.sub(KEYS[i], prefix_length + 1), 'v', string.sub(value, 2, 25))
+    redis.call('SET', KEYS[i], value, 'PX', ARGV[1])
+  end
+  verdicts[i - 1] = verdict
+end
+return table.concat(verdicts)

@@ -1,0 +1,40 @@
+"""The keys of the Redis topic: which list of which user lives where, and what a feed pointer means.
+
+`rec:LIST:USER` holds a list, `rec:LIST:` the popular one, `recs` is the feed; a prefix from the settings stands
+before each. A user's id may hold colons, a list's name may not, so a pointer `LIST:USER` always splits one way.
+"""
+
+from __future__ import annotations
+
+POPULAR = ""
+"""The user id under which a list for those without one of their own is stored."""
+
+
+def list_prefix(prefix: str) -> str:
+    """Return what stands before `LIST:USER` in every list key."""
+    return f"{prefix}rec:"
+
+
+def list_key(prefix: str, list_name: str, user_id: str) -> str:
+    """Return the key of a user's list."""
+    return f"{prefix}rec:{list_name}:{user_id}"
+
+
+def feed_key(prefix: str) -> str:
+    """Return the key of the feed, a stream with fields `k` (`LIST:USER`) and `v` (24 bytes of version)."""
+    return f"{prefix}recs"
+
+
+def split_pointer(pointer: str) -> tuple[str, str]:
+    """Return (list name, user id) of a feed entry's `k`. Raises ValueError when it holds no colon."""
+    list_name, colon, user_id = pointer.partition(":")
+    if not colon:
+        raise ValueError(f"feed pointer {pointer!r} is not LIST:USER; was it written by something else?")
+    return list_name, user_id
+
+
+def checked_list_name(list_name: str) -> str:
+    """Return `list_name`. Raises ValueError when it is empty or holds a colon, which would make keys ambiguous."""
+    if not list_name or ":" in list_name:
+        raise ValueError(f"list {list_name!r}: a list's name must be non-empty and free of ':'")
+    return list_name

@@ -1,0 +1,261 @@
+"""Settings: `millstream.toml`, overridden by `MILLSTREAM_*` variables; every wrong one is named at start.
+
+`MILLSTREAM_KAFKA__BOOTSTRAP_SERVERS=host:9092` sets `bootstrap_servers` in `[kafka]`: two underscores separate a
+section from its key.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from millstream.online_learning.config import LearningConfig
+from millstream.schemas.mapping import InputMapping
+
+from .wrong_settings import (
+    CONFIG_VARIABLE,
+    ENV_DELIMITER,
+    ENV_PREFIX,
+    Sources,
+    WrongSettings,
+    read_file,
+    unknown_variables,
+    unparsable_variables,
+    without_password,
+    wrong_settings,
+)
+
+__all__ = [
+    "DEFAULT_FILE",
+    "Input",
+    "Kafka",
+    "Redis",
+    "Settings",
+    "Snapshots",
+    "Topics",
+    "Worker",
+    "WrongSettings",
+    "load_settings",
+]
+
+DEFAULT_FILE = "millstream.toml"
+
+
+def _topic_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name) or name in {".", ".."}:
+        raise ValueError("a topic's name has 1 to 249 characters of A-Z a-z 0-9 . _ -")
+    return name
+
+
+def _brokers(servers: str) -> str:
+    for server in servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise ValueError("must be HOST:PORT, several with commas between")
+    return servers
+
+
+def _redis_url(url: str) -> str:
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must begin with redis://, rediss:// (TLS) or unix://")
+    return url
+
+
+def _sizes(learning: LearningConfig) -> LearningConfig:
+    """Refuse every size below 1: each number of the learner is a cap or a length, but the seed."""
+    wrong: dict[str, tuple[object, str]] = {}
+    for name, value in asdict(learning).items():
+        if isinstance(value, bool) or name == "seed":
+            continue
+        if isinstance(value, int) and value < 1:
+            wrong[name] = (value, "must be at least 1")
+        elif isinstance(value, float) and not (math.isfinite(value) and value > 0):
+            wrong[name] = (value, "must be a number above 0")
+    for name, cap in (("max_neighbours", learning.max_neighbours), ("max_consumed", learning.max_consumed)):
+        if name not in wrong and (cap < 16 or cap & (cap - 1)):
+            wrong[name] = (cap, "must be a power of two from 16 on")
+    if wrong:
+        raise ValidationError.from_exception_data(
+            "learning",
+            [
+                InitErrorDetails(type=PydanticCustomError("size", "{why}", {"why": why}), loc=(name,), input=value)
+                for name, (value, why) in wrong.items()
+            ],
+        )
+    return learning
+
+
+def _at_least_one(inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+    if not inputs:
+        raise ValueError("name at least one topic to read")
+    return inputs
+
+
+TopicName = Annotated[str, AfterValidator(_topic_name)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Kafka(_Section):
+    """Where the brokers are and who we are to them."""
+
+    bootstrap_servers: Annotated[str, AfterValidator(_brokers)] = "127.0.0.1:9092"
+    group_id: str = Field(default="millstream", min_length=1)
+
+
+class Redis(_Section):
+    """Where lists are published."""
+
+    url: Annotated[str, AfterValidator(_redis_url)] = "redis://127.0.0.1:6379/0"
+    prefix: str = ""
+    """Put before every key, so that several pipelines can share one Redis."""
+    list_ttl_s: int = Field(default=30 * 86_400, ge=1)
+    """How long an untouched list stays; must outlive the span a replay covers."""
+    feed_length: int = Field(default=100_000, ge=1)
+    """About how many pointers the feed keeps."""
+
+    @property
+    def shown_url(self) -> str:
+        """The URL as messages show it, without its password."""
+        return without_password(self.url)
+
+
+class Input(_Section):
+    """One topic of events, and how its fields map onto ours."""
+
+    topic: TopicName
+    default_kind: str = "click"
+    """The kind of an event that names none."""
+    fields: dict[str, str] = {}
+    """Our field name to theirs, where the common names do not already match, e.g. {user_id = "customer"}."""
+    kinds: dict[str, str] = {}
+    """Their kind to ours, beyond the common ones."""
+
+    @model_validator(mode="after")
+    def _names_what_exists(self) -> Input:
+        InputMapping(self.default_kind, self.fields, self.kinds)  # raises, naming the field or kind that does not exist
+        return self
+
+
+class Topics(_Section):
+    """Names and shapes of the topics we own."""
+
+    items: TopicName = "items"
+    recommendations: TopicName = "recommendations"
+    dead_letters: TopicName = "interactions.dlq"
+    model_log: TopicName = "model-log"
+    control: TopicName = "control"
+    partitions: int = Field(default=4, ge=1)
+    """Partitions of topics we create (`model-log` and `control` always have one)."""
+    replication_factor: int = Field(default=1, ge=1)
+    retention_ms: int = Field(default=-1, ge=-1)
+    """Retention of inputs we create; -1 keeps everything, so that any rebuild sees all of it."""
+
+
+class Snapshots(_Section):
+    """Where state is kept, and where to begin without it."""
+
+    directory: Path = Path("snapshots")
+    every_s: float = Field(default=5.0, gt=0)
+    keep: int = Field(default=3, ge=1)
+    start: Literal["earliest", "latest"] | Annotated[int, Field(ge=0)] = "earliest"
+    """Where a worker without a snapshot begins: `earliest`, `latest`, or a time in ms since the epoch."""
+
+
+class Worker(_Section):
+    """How the running loop behaves."""
+
+    slice_ms: float = Field(default=10.0, gt=0)
+    """Longest the step holds its thread before what it made goes out."""
+    max_chunk_events: int = Field(default=1_000, ge=1)
+    max_in_flight_events: int = Field(default=8_000, ge=1)
+    """Events read but not yet published; beyond it the source stops reading (back-pressure)."""
+    publish_recommendations: bool = True
+    """Whether refreshed lists also go to the `recommendations` topic."""
+    status_every_s: float = Field(default=0.25, gt=0)
+
+
+class Settings(BaseSettings):
+    """All settings of a pipeline, checked as a whole when it starts."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER, extra="forbid", frozen=True, validate_default=True
+    )
+
+    kafka: Kafka = Kafka()
+    redis: Redis = Redis()
+    inputs: Annotated[tuple[Input, ...], AfterValidator(_at_least_one)] = (Input(topic="interactions"),)
+    topics: Topics = Topics()
+    learning: Annotated[LearningConfig, AfterValidator(_sizes)] = LearningConfig()
+    snapshots: Snapshots = Snapshots()
+    worker: Worker = Worker()
+
+    @model_validator(mode="after")
+    def _topics_do_not_meet(self) -> Settings:
+        ours = {
+            f"topics.{name}": topic
+            for name in Topics.model_fields
+            if isinstance(topic := getattr(self.topics, name), str)
+        }
+        seen: dict[str, str] = {}
+        for name, topic in ours.items():
+            if topic in seen:
+                raise ValueError(f"{seen[topic]} and {name} are both {topic!r}: each needs a topic of its own")
+            seen[topic] = name
+        mappings: dict[str, Input] = {}
+        for entry in self.inputs:
+            if entry.topic in seen:
+                raise ValueError(
+                    f"an input and {seen[entry.topic]} are both {entry.topic!r}: each needs a topic of its own"
+                )
+            if mappings.setdefault(entry.topic, entry) != entry:
+                raise ValueError(f"two inputs read {entry.topic!r} with different mappings: a topic has one")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Explicit arguments win over the environment, which wins over the file."""
+        path, named = _file()
+        return init_settings, env_settings, InitSettingsSource(settings_cls, read_file(path, named=named))
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Return the settings of `overrides`, the environment and the file, the first of them winning.
+
+    Raises `WrongSettings` with a line for each that is wrong, unknown or misspelt, by the name it was written under.
+    """
+    path, named = _file()
+    sources = Sources(overrides, os.environ, read_file(path, named=named), path)
+    lines = unparsable_variables(os.environ, Settings)
+    if not lines:
+        try:
+            settings = Settings(**overrides)
+        except ValidationError as error:
+            lines = wrong_settings(error, sources, Settings)
+    lines = [*unknown_variables(os.environ, Settings).values(), *lines]
+    if lines:
+        raise WrongSettings(lines)
+    return settings
+
+
+def _file() -> tuple[Path, bool]:
+    """Return the settings file, and whether it was asked for by name."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    return (Path(named), True) if named else (Path(DEFAULT_FILE), False)

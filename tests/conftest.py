@@ -1,0 +1,37 @@
+"""What integration tests stand on: one real Kafka and one real Valkey a session, and names of a test's own in them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from millstream.streams.local_kafka import LocalKafka
+from millstream.streams.local_redis import LocalRedis
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[LocalKafka]:
+    """A running broker, started when the first test asks. Tests that stop or kill a broker start one of their own."""
+    with LocalKafka() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The address of a running Valkey; a test keeps to keys under its own `prefix`."""
+    with LocalRedis() as server:
+        yield server.url
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A Redis key prefix that no other test uses."""
+    return f"test-{uuid.uuid4().hex[:12]}:"
+
+
+@pytest.fixture
+def topic_name() -> str:
+    """A topic name that no other test uses; the topic itself is not created."""
+    return f"test-{uuid.uuid4().hex[:12]}"

@@ -1,0 +1,222 @@
+"""The thread that owns the step: order, slices, calls in between, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from millstream.agents.step_thread import SliceDone, StepStopped, StepThread
+from millstream.schemas.columns import Chunk, InteractionColumns
+from millstream.schemas.records import Slate, Version
+
+
+@dataclass
+class Clock:
+    """A clock that the fake step advances: a slice takes what the step says it takes."""
+
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@dataclass(frozen=True)
+class FakeApplied:
+    input: str
+    partition: int
+    end: int
+    events: int
+    users: list[str]
+
+    def slates(self, generated_ts_ms: int) -> list[Slate]:
+        return [
+            Slate(
+                slate_id="",
+                list="main",
+                user_id=user,
+                items=(),
+                version=Version(1, self.end, 0),
+                as_of_ms=0,
+                generated_ts_ms=generated_ts_ms,
+            )
+            for user in self.users
+        ]
+
+
+@dataclass
+class FakeStep:
+    """Notes what it is given; an event takes `event_ms`; the user "poison" raises; `before` runs first in `apply`."""
+
+    clock: Clock = field(default_factory=Clock)
+    event_ms: float = 1.0
+    before: Callable[[], object] = lambda: None
+    slices: list[Chunk] = field(default_factory=list)
+
+    def apply(self, chunk: Chunk) -> FakeApplied:
+        self.before()
+        if "poison" in chunk.columns.user_ids:
+            raise ValueError("poisoned")
+        self.slices.append(chunk)
+        self.clock.now_s += len(chunk) * self.event_ms / 1000
+        users = list(dict.fromkeys(chunk.columns.user_ids))
+        return FakeApplied(chunk.input, chunk.partition, chunk.end, len(chunk), users)
+
+
+def chunk(users: list[str], *, start: int = 0, end: int | None = None) -> Chunk:
+    n = len(users)
+    columns = InteractionColumns(
+        user_ids=users,
+        item_ids=["i"] * n,
+        kinds=np.ones(n, np.int8),
+        ts_ms=np.zeros(n, np.int64),
+        values=np.full(n, np.nan),
+        as_of_ms=np.zeros(n, np.int64),
+        offsets=np.arange(start, start + n, dtype=np.int64),
+    )
+    return Chunk("t", 0, start, start + n if end is None else end, columns)
+
+
+@dataclass
+class Running:
+    thread: StepThread[FakeStep]
+    step: FakeStep
+    done: list[SliceDone]
+    errors: list[BaseException]
+
+
+@asynccontextmanager
+async def running(step: FakeStep, **options: float) -> AsyncIterator[Running]:
+    done: list[SliceDone] = []
+    errors: list[BaseException] = []
+    thread: StepThread[FakeStep] = StepThread(
+        slice_ms=options.pop("slice_ms", 10.0),
+        done=done.append,
+        failed=errors.append,
+        clock_s=step.clock,
+        now_ms=lambda: 7,
+        max_waiting_chunks=int(options.pop("max_waiting_chunks", 64)),
+    )
+    thread.start(step)
+    try:
+        yield Running(thread, step, done, errors)
+    finally:
+        await thread.stop()
+
+
+async def test_slices_join_into_the_chunks_submitted_in_order() -> None:
+    """Slices cover the chunks' offsets without gap or overlap, and their records sum to what was read."""
+    async with running(FakeStep()) as run:
+        await run.thread.submit(chunk(["a"] * 100, start=10, end=115), records=105)
+        await run.thread.submit(chunk(["b"] * 3, start=115), records=3)
+        await run.thread.call(lambda step: None)
+        await run.thread.stop()
+    starts, ends = [each.start for each in run.step.slices], [each.end for each in run.step.slices]
+    assert starts == [10, *ends[:-1]]
+    assert ends[-1] == 118
+    assert [done.end for done in run.done] == ends
+    assert sum(done.records for done in run.done) == 108
+    assert sum(done.events for done in run.done) == 103
+
+
+async def test_a_slice_takes_no_longer_than_it_may() -> None:
+    """Once the pace is known, a slice holds as many events as fit into `slice_ms`."""
+    async with running(FakeStep(event_ms=1.6), slice_ms=10.0) as run:
+        await run.thread.submit(chunk(["a"] * 200), records=200)
+        await run.thread.stop()
+    assert {len(each) for each in run.step.slices[1:-1]} == {6}
+
+
+async def test_a_chunk_without_events_moves_the_position() -> None:
+    """A chunk of rejected records alone is applied too, and settles its records."""
+    async with running(FakeStep()) as run:
+        await run.thread.submit(chunk([], start=5, end=9), records=4)
+        await run.thread.stop()
+    assert [(done.end, done.events, done.records) for done in run.done] == [(9, 0, 4)]
+
+
+async def test_a_call_is_answered_between_two_slices_of_a_chunk() -> None:
+    """A snapshot asked for in the middle of a long chunk does not wait for the chunk's end."""
+    first_slice, asked = threading.Event(), threading.Event()
+
+    def hold_the_first_slice() -> None:
+        first_slice.set()
+        assert asked.wait(10)
+
+    async with running(FakeStep(before=hold_the_first_slice)) as run:
+        await run.thread.submit(chunk(["a"] * 100), records=100)
+        await asyncio.to_thread(first_slice.wait, 10)
+        seen = asyncio.ensure_future(run.thread.call(lambda step: sum(map(len, step.slices))))
+        await asyncio.sleep(0)
+        asked.set()
+        assert 0 < await seen < 100
+
+
+async def test_what_a_call_raises_is_raised_to_its_asker_alone() -> None:
+    """A question that fails leaves the thread learning."""
+    async with running(FakeStep()) as run:
+        with pytest.raises(ZeroDivisionError):
+            await run.thread.call(lambda step: 1 // 0)
+        await run.thread.submit(chunk(["a"]), records=1)
+        assert await run.thread.call(lambda step: len(step.slices)) in (0, 1)
+    assert not run.errors
+    assert len(run.done) == 1
+
+
+async def test_an_error_of_the_step_ends_the_thread() -> None:
+    """The state may be half changed, so nothing after the error is learned, and whoever asks is told."""
+    async with running(FakeStep()) as run:
+        await run.thread.submit(chunk(["poison"]), records=1)
+        await run.thread.submit(chunk(["b"], start=1), records=1)
+        async with asyncio.timeout(10):
+            while not run.errors:
+                await asyncio.sleep(0)
+        with pytest.raises(StepStopped):
+            await run.thread.call(lambda step: None)
+        with pytest.raises(StepStopped):
+            await run.thread.submit(chunk(["c"], start=2), records=1)
+    assert [str(error) for error in run.errors] == ["poisoned"]
+    assert run.step.slices == []
+
+
+async def test_submitting_waits_while_too_many_chunks_are_queued() -> None:
+    """The queue is bounded: a submitter is held until the thread has taken a chunk."""
+    let_go = threading.Event()
+    async with running(FakeStep(before=lambda: let_go.wait(10)), max_waiting_chunks=1) as run:
+        await run.thread.submit(chunk(["a"]), records=1)
+        more = [
+            asyncio.ensure_future(run.thread.submit(chunk(["b"], start=1), records=1)),
+            asyncio.ensure_future(run.thread.submit(chunk(["c"], start=2), records=1)),
+        ]
+        done, held = await asyncio.wait(more, timeout=0.1)
+        assert len(held) >= 1
+        let_go.set()
+        await asyncio.gather(*done, *held)
+    assert [done.end for done in run.done] == [1, 2, 3]
+
+
+async def test_abandoned_chunks_are_not_learned_and_hold_nobody_up() -> None:
+    """After `abandon` the slice under way ends, what is queued is dropped, and submitting drops too."""
+    applying, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        applying.set()
+        let_go.wait(10)
+
+    async with running(FakeStep(before=hold), max_waiting_chunks=2) as run:
+        await run.thread.submit(chunk(["a"]), records=1)
+        await asyncio.to_thread(applying.wait, 10)
+        for start in (1, 2):
+            await run.thread.submit(chunk(["b"], start=start), records=1)
+        held = asyncio.ensure_future(run.thread.submit(chunk(["c"], start=3), records=1))
+        await asyncio.sleep(0)
+        run.thread.abandon()
+        let_go.set()
+        await held
+    assert [done.end for done in run.done] == [1]
+    assert not run.errors
