@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -23,7 +23,7 @@ def source_digest() -> str:
     digest = hashlib.blake2b(numba.__version__.encode(), digest_size=8)
     for path in sorted(Path(__file__).parent.glob("*.py")):
         source = path.read_bytes()
-        if b"import kernel\n" in source or path.name == "compiled.py":
+        if b"from .compiled import" in source or path.name == "compiled.py":
             digest.update(path.name.encode() + b"\0" + source)
     return digest.hexdigest()
 
@@ -35,7 +35,7 @@ def cache_directory() -> Path:
 
 
 os.environ["NUMBA_CACHE_DIR"] = str(cache_directory())
-numba.core.config.reload_config()  # numba read its environment when it was imported
+numba.core.config.reload_config()  # type: ignore[no-untyped-call]  # numba read its environment when it was imported
 
 
 def kernel(function: F) -> F:
@@ -43,5 +43,11 @@ def kernel(function: F) -> F:
 
     `error_model="numpy"` drops the division checks; every divisor in the kernels is guarded where it is made.
     """
-    compile_: Callable[[F], F] = numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)
-    return compile_(function)
+    compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)(function)
+    return cast("F", compiled)
+
+
+def inlined(function: F) -> F:
+    """Compile `function` into each of its callers: for the few lines in an innermost loop that must become vectors."""
+    compiled: Any = numba.njit(nogil=True, error_model="numpy", boundscheck=False, inline="always")(function)
+    return cast("F", compiled)

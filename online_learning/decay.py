@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import kernel
+from .compiled import inlined, kernel
 
 STEPS = 256
 HALF_LIVES = 32
@@ -30,7 +30,7 @@ def decay(age: float, half_life: float) -> np.float32:
     return np.float32(_TABLE[int(step)])
 
 
-@kernel
+@inlined
 def halved(halvings: np.float32) -> np.float32:
     """Return 2^-halvings for halvings ≥ 0, without a table: made to be compiled into vector registers.
 

@@ -222,7 +222,7 @@ def make_list(m: Model, b: Bench, user: int, ts_ms: int, seq: int, exclude: bool
         lists.contribution[row, at, :] = np.float32(0.0)
         for k in range(SIGNALS):
             lists.contribution[row, at, GROUP_OF[k]] += b.weights[k] * b.signals[best, k]
-        met = s.query[s.items[best], LONG98] > np.float32(0.0)
+        met = s.far[s.items[best], LONG98] > np.float32(0.0)
         lists.via[row, at] = h.item[user, s.via[s.items[best]]] if met else -1
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import kernel
+from .compiled import inlined
 
 _SQRT_HALF_BITS = np.int32(0x3F3504F3)
 _LN_2 = np.float32(0.69314718056)
 
 
-@kernel
+@inlined
 def logarithm(value: np.float32) -> np.float32:
     """Return ln(value) of a positive, finite value that is not subnormal."""
     bits = np.float32(value).view(np.int32)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import kernel
+from .compiled import inlined, kernel
 from .covisitation import (
     LONG_HALF_LIFE,
     NEXT,
@@ -33,16 +33,15 @@ from .popularity import Popularity
 from .recency import Recency
 from .slab import UNIT
 
-LONG98, LONG9, LONG7, LONG_MAX, SESSION_SUM = range(5)
-NEXT_SHARE, SHORT_SUM, BACK, QUICK_SUM, AFTER_1, AFTER_2, AFTER_3 = range(5, 12)
-QUERIES = 16  # padded to a cache line
-"""Sums over the history, an item: see `signals` for the formulas."""
+LONG98, LONG9, LONG_MAX, SESSION_SUM = range(4)
+"""Sums over the whole history, columns of `far`: 16 bytes an item, so that a catalogue's worth stays in the cache."""
+NEXT_SHARE, SHORT_SUM, BACK, QUICK_SUM, AFTER_1, AFTER_2, AFTER_3 = range(7)
+"""Sums over the newest items, columns of `near`. See `signals` for the formulas."""
 CAP = 256
 """Items on a shortlist at most."""
 POPULAR = np.array([4, 3, 2, 0, 5], np.int64)
 """The popularity half-lives that propose items: 40, 200, 1,000, ∞, 10 events."""
 OWN_MOST, OWN_RECENT = 100, 40
-PROPOSED_BY = ((SHORT_SUM, 50), (LONG9, 60), (NEXT_SHARE, 30))
 PROPOSED_POPULAR = 30
 TINY = np.float32(1e-9)
 LONG_PER_TICK = np.float32(TICK / LONG_HALF_LIFE)
@@ -52,8 +51,10 @@ SESSION_PER_TICK = np.float32(TICK / SESSION_HALF_LIFE)
 class Scratch(NamedTuple):
     """Working memory of one ranking thread; holds nothing between two rankings."""
 
-    query: NDArray[np.float32]
-    """Queries by item row, shape (items, QUERIES)."""
+    far: NDArray[np.float32]
+    """By item row, shape (items, 4)."""
+    near: NDArray[np.float32]
+    """By item row, shape (items, 8)."""
     via: NDArray[np.int32]
     """History place of the largest LONG term, by item row, shape (items,)."""
     met: NDArray[np.int32]
@@ -75,7 +76,8 @@ class Scratch(NamedTuple):
 def scratch(items: int) -> Scratch:
     """Reserve working memory for `items` rows."""
     return Scratch(
-        query=np.zeros((items, QUERIES), np.float32),
+        far=np.zeros((items, 4), np.float32),
+        near=np.zeros((items, 8), np.float32),
         via=np.zeros(items, np.int32),
         met=np.zeros(items, np.int32),
         on_list=np.zeros(items, np.int64),
@@ -91,9 +93,10 @@ def scratch(items: int) -> Scratch:
 
 @kernel
 def walk(s: Scratch, c: Covisitation, h: Histories, user: int, now_ms: int, seq: int) -> None:
-    """Add up every query over the user's history, newest first, into `s.query` and `s.met`."""
+    """Add up every query over the user's history, newest first, into `s.far`, `s.near` and `s.met`."""
     for at in range(s.stamp[1]):
-        s.query[s.met[at], :] = np.float32(0.0)
+        s.far[s.met[at], :] = np.float32(0.0)
+        s.near[s.met[at], :] = np.float32(0.0)
     s.stamp[0] += 1
     s.stamp[1] = 0
     tick = seq // TICK
@@ -101,7 +104,7 @@ def walk(s: Scratch, c: Covisitation, h: Histories, user: int, now_ms: int, seq:
     for place in range(h.held[user]):
         source = h.item[user, place]
         session = np.float32(np.exp(-max(0.0, float(now_ms - h.ts_ms[user, place])) / SESSION_MS))
-        _walk_far(s, c, source, place, tick, session, w98, w9, w7)
+        _walk_far(s, c, source, place, tick, session, w98, w9)
         if place < REACH:
             _walk_near(s, c, source, place, tick, w7)
         w98 *= np.float32(0.98)
@@ -119,7 +122,6 @@ def _walk_far(
     session: np.float32,
     w98: np.float32,
     w9: np.float32,
-    w7: np.float32,
 ) -> None:
     """Add the row's LONG and SESSION terms. Most of a long history's time is spent here."""
     length = c.length[source]
@@ -127,6 +129,8 @@ def _walk_far(
     long_factor = np.float32(1.0) / np.sqrt(c.mass[source, 0] * faded(LONG_HALF_LIFE, tick, touch) + TINY)
     session_factor = session / (c.mass[source, 1] * faded(SESSION_HALF_LIFE, tick, touch) + TINY)
     in_session = session > np.float32(1e-3)
+    if not in_session:
+        s.session[:] = np.float32(0.0)
     met = s.stamp[1]
     unit = c.start[source]
     while length > 0:
@@ -135,7 +139,7 @@ def _walk_far(
             _fade_unit(c.session[unit], c.touch[unit], tick, SESSION_PER_TICK, session_factor, s.session)
         for at in range(min(length, UNIT)):
             j = c.neighbour[unit, at]
-            q = s.query[j]
+            q = s.far[j]
             term = s.long[at]
             if q[LONG98] == np.float32(0.0):
                 s.met[met] = j
@@ -143,18 +147,16 @@ def _walk_far(
             far = w98 * term
             q[LONG98] += far
             q[LONG9] += w9 * term
-            q[LONG7] += w7 * term
             if far > q[LONG_MAX]:
                 q[LONG_MAX] = far
                 s.via[j] = place
-            if in_session:
-                q[SESSION_SUM] += s.session[at]
+            q[SESSION_SUM] += s.session[at]
         length -= UNIT
         unit += 1
     s.stamp[1] = met
 
 
-@kernel
+@inlined
 def _fade_unit(
     strength: NDArray[np.float32],
     touch: NDArray[np.int32],
@@ -181,7 +183,7 @@ def _walk_near(s: Scratch, c: Covisitation, source: int, place: int, tick: int, 
     for cell in range(c.length[source]):
         unit, at = first + cell // UNIT, cell % UNIT
         near = c.near[unit, at]
-        q = s.query[c.neighbour[unit, at]]
+        q = s.near[c.neighbour[unit, at]]
         fade = near_faded(SHORT, tick, c.near_touch[unit, at])
         direct = near[SHORT] * fade
         q[SHORT_SUM] += direct * short_factor
@@ -206,8 +208,9 @@ def shortlist(s: Scratch, h: Histories, p: Popularity, r: Recency, user: int, ow
     if own:
         for place in range(h.held[user]):
             n = _propose(s, h.item[user, place], n, CAP)
-    for by in range(len(PROPOSED_BY)):
-        n = _best_met(s, PROPOSED_BY[by][0], PROPOSED_BY[by][1], n)
+    n = _best_met(s, s.near, SHORT_SUM, 50, n)
+    n = _best_met(s, s.far, LONG9, 60, n)
+    n = _best_met(s, s.near, NEXT_SHARE, 30, n)
     for which in POPULAR:
         limit = min(CAP, n + PROPOSED_POPULAR)
         for at in range(p.best_held[which]):
@@ -215,7 +218,7 @@ def shortlist(s: Scratch, h: Histories, p: Popularity, r: Recency, user: int, ow
     for at in range(r.held[0]):
         n = _propose(s, r.item[at], n, CAP)
     if n < CAP:
-        n = _best_met(s, LONG98, CAP - n, n)
+        n = _best_met(s, s.far, LONG98, CAP - n, n)
     return n
 
 
@@ -229,7 +232,7 @@ def _propose(s: Scratch, item: int, n: int, limit: int) -> int:
 
 
 @kernel
-def _best_met(s: Scratch, by: int, most: int, n: int) -> int:
+def _best_met(s: Scratch, queries: NDArray[np.float32], by: int, most: int, n: int) -> int:
     """Append the `most` best met items by one query that are not yet listed; ties go to the lower row."""
     stamp = s.stamp[0]
     most = min(most, CAP - n)
@@ -239,7 +242,7 @@ def _best_met(s: Scratch, by: int, most: int, n: int) -> int:
     key, heap = s.heap_key, s.heap
     for at in range(s.stamp[1]):
         item = s.met[at]
-        value = s.query[item, by]
+        value = queries[item, by]
         if value <= np.float32(0.0) or s.on_list[item] == stamp or s.barred[item] == stamp:
             continue
         if held < most:

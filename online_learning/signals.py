@@ -21,7 +21,6 @@ from .shortlist import (
     AFTER_2,
     AFTER_3,
     BACK,
-    LONG7,
     LONG9,
     LONG98,
     LONG_MAX,
@@ -53,7 +52,6 @@ _LOGARITHMS = (
     ("together_short", 1.0, TOGETHER),
     ("together_long", 1.0, TOGETHER),
     ("together_longer", 1.0, TOGETHER),
-    ("together_recent", 1.0, TOGETHER),
     ("together_one", 1.0, TOGETHER),
     ("before", 1.0, TOGETHER),
     ("together_quick", 1.0, TOGETHER),
@@ -119,19 +117,18 @@ def describe(
         short_total = TINY + c.near_mass[j, SHORT] * near_faded(SHORT, tick, c.near_mass_touch[j])
         short_mass = np.float32(1.0) / np.sqrt(np.sqrt(short_total))
         long_mass = np.float32(1.0) / np.sqrt(TINY + c.mass[j, 0] * faded(LONG_HALF_LIFE, tick, c.mass_touch[j]))
-        q = s.query[j]
-        f[12] = LEAST + q[NEXT_SHARE]
-        f[13] = LEAST + q[SHORT_SUM] * short_mass
+        q, near = s.far[j], s.near[j]
+        f[12] = LEAST + near[NEXT_SHARE]
+        f[13] = LEAST + near[SHORT_SUM] * short_mass
         f[14] = LEAST + q[LONG9] * long_mass
         f[15] = LEAST + q[LONG98] * long_mass
-        f[16] = LEAST + q[LONG7] * long_mass
-        f[17] = LEAST + q[LONG_MAX] * long_mass
-        f[18] = LEAST + q[BACK]
-        f[19] = LEAST + q[QUICK_SUM]
-        f[20] = LEAST + q[SESSION_SUM]
-        f[21] = LEAST_SHARE + q[AFTER_1]
-        f[22] = LEAST_SHARE + q[AFTER_2]
-        f[23] = LEAST_SHARE + q[AFTER_3]
+        f[16] = LEAST + q[LONG_MAX] * long_mass
+        f[17] = LEAST + near[BACK]
+        f[18] = LEAST + near[QUICK_SUM]
+        f[19] = LEAST + q[SESSION_SUM]
+        f[20] = LEAST_SHARE + near[AFTER_1]
+        f[21] = LEAST_SHARE + near[AFTER_2]
+        f[22] = LEAST_SHARE + near[AFTER_3]
         f[OWN_FREQUENCY:] = np.float32(1.0)
     for place in range(own):
         f = out[place]
