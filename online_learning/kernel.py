@@ -16,7 +16,7 @@ from .compiled import kernel
 from .consumed import Consumed, consume, has_consumed, held
 from .covisitation import Covisitation, covisit
 from .histories import Histories, find, remember
-from .popularity import ALL_TIME, BEST, H40, Popularity, count, counted
+from .popularity import ALL_TIME, BEST, EVENTS, H40, Popularity, count, counted
 from .recency import Recency, chosen
 from .shortlist import CAP, LONG98, Scratch, shortlist, walk
 from .signals import GROUP_OF, SIGNALS, describe
@@ -48,8 +48,8 @@ class Bench(NamedTuple):
     """Shape (SIGNALS,)."""
     gradient: NDArray[np.float32]
     """Shape (SIGNALS,)."""
-    taken: NDArray[np.bool_]
-    """Shape (CAP,)."""
+    order: NDArray[np.int32]
+    """Places of the shortlist, best first, shape (list length,)."""
 
 
 class Events(NamedTuple):
@@ -93,7 +93,7 @@ class Lists(NamedTuple):
     """`seq` each list was made at, shape (lists,)."""
 
 
-def bench(scratch: Scratch) -> Bench:
+def bench(scratch: Scratch, list_length: int) -> Bench:
     """Reserve the working memory of one thread."""
     return Bench(
         scratch=scratch,
@@ -101,7 +101,7 @@ def bench(scratch: Scratch) -> Bench:
         scores=np.zeros(CAP, np.float32),
         weights=np.zeros(SIGNALS, np.float32),
         gradient=np.zeros(SIGNALS, np.float32),
-        taken=np.zeros(CAP, np.bool_),
+        order=np.zeros(list_length, np.int32),
     )
 
 
@@ -144,7 +144,7 @@ def _one_event(
     at: int,
 ) -> None:
     h, p = m.histories, m.popularity
-    known = p.events[item] > 0
+    known = p.facts[item, EVENTS] > 0
     place = find(h, user, item)
     fresh = place < 0
     if exclude:
@@ -168,8 +168,8 @@ def _one_event(
             measured.loss[at] = learn(m.blend, history, gap, b.signals, b.scores, n, target, b.gradient)
         else:
             measured.rank[at] = 1.0 + n + max(0, candidates - n - 1) / 2.0
-        measured.popular_rank[at] = _rank_by_count(m, b, item, ALL_TIME, seq, items)
-        measured.trending_rank[at] = _rank_by_count(m, b, item, H40, seq, items)
+        measured.popular_rank[at] = _rank_by_count(m, b, item, ALL_TIME, seq, ts_ms, items)
+        measured.trending_rank[at] = _rank_by_count(m, b, item, H40, seq, ts_ms, items)
     covisit(m.covisitation, h, user, item, ts_ms, seq)
     count(p, item, place < 0, ts_ms, seq)
     chosen(m.recency, item)
@@ -202,28 +202,44 @@ def make_list(m: Model, b: Bench, user: int, ts_ms: int, seq: int, exclude: bool
     events = h.events[user]
     gap = gap_context(events, now_ms - h.ts_ms[user, 0])
     n = rank(m, b, user, now_ms, seq, history_context(events), gap, exclude)
-    b.taken[:n] = False
     lists.seq[row] = seq
-    for at in range(lists.item.shape[1]):
-        best = -1
-        for k in range(n):
-            if not b.taken[k] and (
-                best < 0
-                or b.scores[k] > b.scores[best]
-                or (b.scores[k] == b.scores[best] and s.items[k] < s.items[best])
-            ):
-                best = k
-        if best < 0:
-            lists.item[row, at] = -1
-            continue
-        b.taken[best] = True
-        lists.item[row, at] = s.items[best]
+    held = _best(b, n)
+    lists.item[row, held:] = -1
+    for at in range(held):
+        best = b.order[at]
+        item = s.items[best]
+        lists.item[row, at] = item
         lists.score[row, at] = b.scores[best]
         lists.contribution[row, at, :] = np.float32(0.0)
         for k in range(SIGNALS):
             lists.contribution[row, at, GROUP_OF[k]] += b.weights[k] * b.signals[best, k]
-        met = s.far[s.items[best], LONG98] > np.float32(0.0)
-        lists.via[row, at] = h.item[user, s.via[s.items[best]]] if met else -1
+        met = s.far[item, LONG98] > np.float32(0.0)
+        lists.via[row, at] = h.item[user, s.via[item]] if met else -1
+
+
+@kernel
+def _best(b: Bench, n: int) -> int:
+    """Write into `b.order` the places of the highest scores of the first `n`, best first; return how many."""
+    held = 0
+    for k in range(n):
+        at = held
+        while at > 0 and _before(b, k, b.order[at - 1]):
+            at -= 1
+        if at == len(b.order):
+            continue
+        held = min(held + 1, len(b.order))
+        for later in range(held - 1, at, -1):
+            b.order[later] = b.order[later - 1]
+        b.order[at] = k
+    return held
+
+
+@kernel
+def _before(b: Bench, one: int, other: int) -> bool:
+    """Tell whether shortlist place `one` goes before `other`: by score, ties by the lower row."""
+    if b.scores[one] != b.scores[other]:
+        return bool(b.scores[one] > b.scores[other])
+    return bool(b.scratch.items[one] < b.scratch.items[other])
 
 
 @kernel
@@ -240,20 +256,20 @@ def _rank_of(scores: NDArray[np.float32], n: int, target: int) -> float:
 
 
 @kernel
-def _rank_by_count(m: Model, b: Bench, item: int, which: int, seq: int, items: int) -> float:
+def _rank_by_count(m: Model, b: Bench, item: int, which: int, seq: int, now_ms: int, items: int) -> float:
     """Return the rank of `item` among all items seen that are not barred, by one popularity count.
 
     The board answers when the item is on it above its last place; otherwise, and where barred items leave fewer than
     20 above the board's end, every item is counted.
     """
     p, barred, stamp = m.popularity, b.scratch.barred, b.scratch.stamp[0]
-    mine = counted(p, item, which, seq)
+    mine = counted(p, item, which, seq, now_ms)
     above = 0
     tied = 0
     last = np.inf
     for at in range(p.best_held[which]):
         j = p.best[which, at]
-        last = counted(p, j, which, seq)
+        last = counted(p, j, which, seq, now_ms)
         if barred[j] != stamp and j != item:
             if last > mine:
                 above += 1
@@ -263,8 +279,8 @@ def _rank_by_count(m: Model, b: Bench, item: int, which: int, seq: int, items: i
         above = 0
         tied = 0
         for j in range(items):
-            if p.events[j] > 0 and barred[j] != stamp and j != item:
-                theirs = counted(p, j, which, seq)
+            if p.facts[j, EVENTS] > 0 and barred[j] != stamp and j != item:
+                theirs = counted(p, j, which, seq, now_ms)
                 if theirs > mine:
                     above += 1
                 elif theirs == mine:

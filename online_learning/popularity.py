@@ -1,6 +1,6 @@
-"""Popularity at several half-lives, and the running best of each.
+"""Popularity: how often an item was chosen, at several half-lives, and the running best of each.
 
-A count decays by events, not by time: `c_h(j) = Σ 2^(-(t - t_e)/h)` over the events e on item j, t counted in events.
+`c_h(j) = Σ 2^(-(t - t_e)/h)` over the events e on item j; t counts events for most half-lives, and time for one.
 Half-life ∞ is all-time popularity. Within one half-life an event only ever lifts its own item, so the best items are
 kept by an insertion, never by a sort.
 """
@@ -17,103 +17,104 @@ from .compiled import kernel
 from .decay import decay
 from .vocabulary import Vocabulary
 
-HALF_LIVES = (np.inf, 5000.0, 1000.0, 200.0, 40.0, 10.0, 3.0)
-HALVINGS_PER_EVENT = (1.0 / np.array(HALF_LIVES)).astype(np.float32)
+HALF_LIVES_EVENTS = (np.inf, 5000.0, 1000.0, 200.0, 40.0, 10.0, 3.0, np.inf)
+HALF_LIVES_MS = (np.inf, np.inf, np.inf, np.inf, np.inf, np.inf, np.inf, 86_400_000.0)
+COUNTS = 8
+"""Counts of an item; eight fill a vector register."""
 ALL_TIME, H40 = 0, 4
-"""Places in `HALF_LIVES` that others name."""
+"""Counts that others name."""
+PER_EVENT = (1.0 / np.array(HALF_LIVES_EVENTS)).astype(np.float32)
+PER_MS = (1.0 / np.array(HALF_LIVES_MS)).astype(np.float32)
 BEST = 64
-"""How many of the most popular items are kept in order, a half-life."""
+"""How many of the most popular items are kept in order, a count."""
+LAST, FIRST, LAST_MS, EVENTS, USERS = range(5)
+"""Columns of `facts`: `seq` of the item's last and first event, time of its last, its events, its users."""
 
 
 class Popularity(NamedTuple):
-    """Arrays by item row, and by half-life. Written by `count` alone."""
+    """Arrays by item row. Written by `count` alone."""
 
     value: NDArray[np.float32]
-    """Decayed count at the item's last event, shape (items, half-lives)."""
-    last: NDArray[np.int64]
-    """`seq` of the item's last event, shape (items,)."""
-    first: NDArray[np.int64]
-    """`seq` of its first, shape (items,)."""
-    last_ms: NDArray[np.int64]
-    """Time of its last, shape (items,)."""
-    events: NDArray[np.int64]
-    """Events on the item, shape (items,); 0 means never seen."""
-    users: NDArray[np.int64]
-    """Users whose history it entered, shape (items,)."""
+    """Each count at the item's last event, shape (items, COUNTS)."""
+    facts: NDArray[np.int64]
+    """Shape (items, 5): one cache line an item."""
     dirty: NDArray[np.uint8]
     best: NDArray[np.int32]
-    """Item rows by falling count, shape (half-lives, BEST)."""
+    """Item rows by falling count, shape (COUNTS, BEST)."""
     best_held: NDArray[np.int32]
-    """How many of `best` are set, shape (half-lives,)."""
+    """How many of `best` are set, shape (COUNTS,)."""
     total: NDArray[np.float64]
-    """Sum of all counts at `total_at`, shape (half-lives,)."""
+    """Sum of all items' counts at the last event of all, shape (COUNTS,)."""
     total_at: NDArray[np.int64]
-    """`seq` of the last event of all, shape (half-lives,)."""
+    """`seq` and time of that event, shape (COUNTS, 2)."""
     seen: NDArray[np.int64]
-    """At ALL_TIME: items counted at least once; shape (half-lives,)."""
+    """At ALL_TIME: items counted at least once; shape (COUNTS,)."""
     board_dirty: NDArray[np.uint8]
 
 
 def popularity(arena: Arena, items: Vocabulary) -> Popularity:
     """Declare the counts of all items."""
     table = arena.table("popularity", items.capacity, lambda: len(items))
-    board = arena.table("popularity_board", len(HALF_LIVES), lambda: len(HALF_LIVES))
+    board = arena.table("popularity_board", COUNTS, lambda: COUNTS)
     return Popularity(
-        value=table.array("value", np.float32, len(HALF_LIVES)),
-        last=table.array("last", np.int64),
-        first=table.array("first", np.int64),
-        last_ms=table.array("last_ms", np.int64),
-        events=table.array("events", np.int64),
-        users=table.array("users", np.int64),
+        value=table.array("value", np.float32, COUNTS),
+        facts=table.array("facts", np.int64, 5),
         dirty=table.dirty,
         best=board.array("best", np.int32, BEST),
         best_held=board.array("best_held", np.int32),
         total=board.array("total", np.float64),
-        total_at=board.array("total_at", np.int64),
+        total_at=board.array("total_at", np.int64, 2),
         seen=board.array("seen", np.int64),
         board_dirty=board.dirty,
     )
 
 
 @kernel
-def counted(p: Popularity, item: int, which: int, seq: int) -> float:
-    """Return the decayed count of `item` at half-life `which`, as of event `seq`."""
+def counted(p: Popularity, item: int, which: int, seq: int, now_ms: int) -> float:
+    """Return one count of `item` as of event `seq` and time `now_ms`."""
     if which == ALL_TIME:  # an integer: a float32 would stop counting at 2^24
-        return float(p.events[item])
-    return float(p.value[item, which] * decay(seq - p.last[item], HALF_LIVES[which]))
+        return float(p.facts[item, EVENTS])
+    age_ms = max(0, now_ms - p.facts[item, LAST_MS])
+    halvings = (seq - p.facts[item, LAST]) * PER_EVENT[which] + age_ms * PER_MS[which]
+    return float(p.value[item, which] * decay(halvings, 1.0))
 
 
 @kernel
-def totalled(p: Popularity, which: int, seq: int) -> float:
-    """Return the sum of all counts at half-life `which`, as of event `seq`."""
-    return float(p.total[which] * 2.0 ** (-(seq - p.total_at[which]) / HALF_LIVES[which]))
+def totalled(p: Popularity, which: int, seq: int, now_ms: int) -> float:
+    """Return the sum of one count over all items as of event `seq` and time `now_ms`."""
+    age_ms = max(0, now_ms - p.total_at[which, 1])
+    halvings = (seq - p.total_at[which, 0]) / HALF_LIVES_EVENTS[which] + age_ms / HALF_LIVES_MS[which]
+    return float(p.total[which] * 2.0**-halvings)
 
 
 @kernel
 def count(p: Popularity, item: int, new_to_user: bool, ts_ms: int, seq: int) -> None:
-    """Count one event on `item`. The total decays by exact powers, so it never drifts from the sum of its parts."""
-    for which in range(len(HALF_LIVES)):
-        p.value[item, which] = counted(p, item, which, seq) + 1.0
-        p.total[which] = totalled(p, which, seq) + 1.0
-        p.total_at[which] = seq
+    """Count one event on `item`. An event older than the item's last one counts as of that one."""
+    now_ms = max(ts_ms, p.facts[item, LAST_MS])
+    for which in range(COUNTS):
+        p.value[item, which] = counted(p, item, which, seq, now_ms) + 1.0
+        p.total[which] = totalled(p, which, seq, ts_ms) + 1.0
+        p.total_at[which, 0] = seq
+        p.total_at[which, 1] = max(ts_ms, p.total_at[which, 1])
         p.board_dirty[which] = 1
-    if p.events[item] == 0:
-        p.first[item] = seq
+    facts = p.facts[item]
+    if facts[EVENTS] == 0:
+        facts[FIRST] = seq
         p.seen[ALL_TIME] += 1
-    p.last[item] = seq
-    p.last_ms[item] = ts_ms
-    p.events[item] += 1
+    facts[LAST] = seq
+    facts[LAST_MS] = now_ms
+    facts[EVENTS] += 1
     if new_to_user:
-        p.users[item] += 1
+        facts[USERS] += 1
     p.dirty[item] = 1
-    for which in range(len(HALF_LIVES)):
-        _lift(p, item, which, seq)
+    for which in range(COUNTS):
+        _lift(p, item, which, seq, now_ms)
 
 
 @kernel
-def _lift(p: Popularity, item: int, which: int, seq: int) -> None:
-    """Move `item` up the board of one half-life to where its count puts it; ties go to the lower row."""
-    mine = counted(p, item, which, seq)
+def _lift(p: Popularity, item: int, which: int, seq: int, now_ms: int) -> None:
+    """Move `item` up the board of one count to where it belongs; ties go to the lower row."""
+    mine = counted(p, item, which, seq, now_ms)
     held = p.best_held[which]
     at = 0
     while at < held and p.best[which, at] != item:
@@ -122,17 +123,16 @@ def _lift(p: Popularity, item: int, which: int, seq: int) -> None:
         if held == BEST:
             at = BEST - 1
             last = p.best[which, at]
-            theirs = counted(p, last, which, seq)
+            theirs = counted(p, last, which, seq, now_ms)
             if theirs > mine or (theirs == mine and last < item):
                 return
         else:
             p.best_held[which] = held + 1
     while at > 0:
         above = p.best[which, at - 1]
-        theirs = counted(p, above, which, seq)
+        theirs = counted(p, above, which, seq, now_ms)
         if theirs > mine or (theirs == mine and above < item):
             break
         p.best[which, at] = above
         at -= 1
     p.best[which, at] = item
-    p.board_dirty[which] = 1

@@ -15,7 +15,7 @@ from .covisitation import LONG_HALF_LIFE, SHORT, TICK, Covisitation, faded, near
 from .decay import halved
 from .histories import Histories
 from .logarithm import logarithm
-from .popularity import HALF_LIVES, HALVINGS_PER_EVENT, Popularity, totalled
+from .popularity import COUNTS, EVENTS, FIRST, LAST, LAST_MS, PER_EVENT, PER_MS, USERS, Popularity, totalled
 from .shortlist import (
     AFTER_1,
     AFTER_2,
@@ -43,6 +43,7 @@ _LOGARITHMS = (
     ("popular_40", 1.0, TRENDING),
     ("popular_10", 1.0, TRENDING),
     ("popular_3", 1.0, TRENDING),
+    ("popular_day", 1.0, TRENDING),
     ("events_since_last", 0.3, TRENDING),
     ("events_since_first", 0.3, TRENDING),
     ("seconds_since_last", 0.2, TRENDING),
@@ -97,38 +98,40 @@ def describe(
     (1 where there is nothing to say), then all logarithms are taken at once, then the plain signals are set.
     """
     tick = seq // TICK
-    per_event = np.empty(len(HALF_LIVES), np.float32)
-    for which in range(len(HALF_LIVES)):
-        total = totalled(p, which, seq)
+    per_event = np.empty(COUNTS, np.float32)
+    for which in range(COUNTS):
+        total = totalled(p, which, seq, now_ms)
         per_event[which] = np.float32(1.0 / total) if total > 0.0 else np.float32(0.0)
     for at in range(n):
         j = s.items[at]
         f = out[at]
-        age = np.float32(seq - p.last[j])
+        facts = p.facts[j]
+        age = np.float32(seq - facts[LAST])
+        age_ms = np.float32(max(0, now_ms - facts[LAST_MS]))
         value = p.value[j]
-        for which in range(len(HALF_LIVES)):
-            f[which] = LEAST + per_event[which] * value[which] * halved(age * HALVINGS_PER_EVENT[which])
-        interval = np.float32(p.last[j] - p.first[j]) / np.float32(max(1, p.events[j] - 1))
-        f[7] = np.float32(1.0) + age
-        f[8] = np.float32(1 + seq - p.first[j])
-        f[9] = np.float32(1000 + max(0, now_ms - p.last_ms[j])) * np.float32(1e-3)
-        f[10] = (np.float32(1.0) + age) / (np.float32(1.0) + interval)
-        f[11] = np.float32(1 + p.users[j]) / np.float32(1 + p.events[j])
+        for which in range(COUNTS):
+            f[which] = LEAST + per_event[which] * value[which] * halved(age * PER_EVENT[which] + age_ms * PER_MS[which])
+        interval = np.float32(facts[LAST] - facts[FIRST]) / np.float32(max(1, facts[EVENTS] - 1))
+        f[8] = np.float32(1.0) + age
+        f[9] = np.float32(1 + seq - facts[FIRST])
+        f[10] = np.float32(1.0) + age_ms * np.float32(1e-3)
+        f[11] = (np.float32(1.0) + age) / (np.float32(1.0) + interval)
+        f[12] = np.float32(1 + facts[USERS]) / np.float32(1 + facts[EVENTS])
         short_total = TINY + c.near_mass[j, SHORT] * near_faded(SHORT, tick, c.near_mass_touch[j])
         short_mass = np.float32(1.0) / np.sqrt(np.sqrt(short_total))
         long_mass = np.float32(1.0) / np.sqrt(TINY + c.mass[j, 0] * faded(LONG_HALF_LIFE, tick, c.mass_touch[j]))
         q, near = s.far[j], s.near[j]
-        f[12] = LEAST + near[NEXT_SHARE]
-        f[13] = LEAST + near[SHORT_SUM] * short_mass
-        f[14] = LEAST + q[LONG9] * long_mass
-        f[15] = LEAST + q[LONG98] * long_mass
-        f[16] = LEAST + q[LONG_MAX] * long_mass
-        f[17] = LEAST + near[BACK]
-        f[18] = LEAST + near[QUICK_SUM]
-        f[19] = LEAST + q[SESSION_SUM]
-        f[20] = LEAST_SHARE + near[AFTER_1]
-        f[21] = LEAST_SHARE + near[AFTER_2]
-        f[22] = LEAST_SHARE + near[AFTER_3]
+        f[13] = LEAST + near[NEXT_SHARE]
+        f[14] = LEAST + near[SHORT_SUM] * short_mass
+        f[15] = LEAST + q[LONG9] * long_mass
+        f[16] = LEAST + q[LONG98] * long_mass
+        f[17] = LEAST + q[LONG_MAX] * long_mass
+        f[18] = LEAST + near[BACK]
+        f[19] = LEAST + near[QUICK_SUM]
+        f[20] = LEAST + q[SESSION_SUM]
+        f[21] = LEAST_SHARE + near[AFTER_1]
+        f[22] = LEAST_SHARE + near[AFTER_2]
+        f[23] = LEAST_SHARE + near[AFTER_3]
         f[OWN_FREQUENCY:] = np.float32(1.0)
     for place in range(own):
         f = out[place]

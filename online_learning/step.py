@@ -100,7 +100,7 @@ class Step:
             ),
             blend=blend(self.arena, starting_weights()),
         )
-        self._bench = bench(scratch(config.max_items))
+        self._bench = bench(scratch(config.max_items), config.list_length)
 
     def apply(self, chunk: Chunk, *, lists: bool = True) -> Applied:
         """Learn the chunk's events in order; afterwards the position of its partition is `chunk.end`.
