@@ -1,4 +1,4 @@
-"""The Kafka and the Redis that a demo runs on: those of the settings where they answer, else started here and stopped.
+"""The Kafka and Redis of a demo or a bench: those of the settings where they answer, else started here and stopped.
 
 What belongs to the user is left as it was: on servers of theirs a run keeps to topics and keys of its own, which are
 removed at the end. On servers that a run started the plain names of the settings are used, so that the commands of
@@ -38,7 +38,7 @@ _KEYS_PER_CALL = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where a run's events and lists go. `settings` name it all: addresses, topics of one partition, key prefix."""
+    """Where a run's events and lists go. `settings` name it all: addresses, topics, key prefix."""
 
     settings: Settings
     kafka: str | None
@@ -51,13 +51,23 @@ class Servers:
 
 @contextmanager
 def servers(
-    settings: Settings, *, exclude_consumed: bool, with_kafka: bool, keep: bool, snapshots: Path, say: Say
+    settings: Settings,
+    *,
+    exclude_consumed: bool,
+    with_kafka: bool,
+    keep: bool,
+    snapshots: Path,
+    say: Say,
+    name: str = "demo",
+    partitions: int = 1,
 ) -> Iterator[Servers]:
     """Bring up what is missing, and take it down at the end unless `keep`.
 
-    Raises `LocalRedisUnavailable`: without Redis there is nothing to see. Without Kafka there is; `kafka` is None then.
+    `name` begins the names of what is put onto servers of the user's. With one partition (the default) the log's order
+    is the topic's, so that the state equals what `evaluate` makes of the file. Raises `LocalRedisUnavailable`: without
+    Redis there is nothing to see. Without Kafka there is; `kafka` is None then.
     """
-    run = f"demo-{uuid.uuid4().hex[:8]}"
+    run = f"{name}-{uuid.uuid4().hex[:8]}"
     with ExitStack() as stack:
         theirs_answers = _redis_answers(settings.redis.url)
         url, bootstrap, because, kept_by = settings.redis.url, None, "", None
@@ -90,6 +100,7 @@ def servers(
             exclude_consumed=exclude_consumed,
             snapshots=snapshots,
             group=run,
+            partitions=partitions,
         )
         if not keep and theirs_answers:
             stack.callback(_forget_keys, mine)
@@ -115,6 +126,7 @@ def _settings_of_run(
     exclude_consumed: bool,
     snapshots: Path,
     group: str,
+    partitions: int,
 ) -> Settings:
     topics = settings.topics
     names = {
@@ -127,10 +139,11 @@ def _settings_of_run(
             "kafka": settings.kafka.model_copy(update=kafka),
             "redis": settings.redis.model_copy(update={"url": url, "prefix": keys_prefix or settings.redis.prefix}),
             "inputs": (Input(topic=topics_prefix + INPUT),),
-            # one partition: the log's order is the topic's, so the state equals what `evaluate` makes of the file
-            "topics": topics.model_copy(update={**names, "partitions": 1}),
+            "topics": topics.model_copy(update={**names, "partitions": partitions}),
             "learning": replace(settings.learning, exclude_consumed=exclude_consumed),
             "snapshots": settings.snapshots.model_copy(update={"directory": snapshots, "start": "earliest"}),
+            # the state is to be the one that `evaluate` reaches on the same log
+            "worker": settings.worker.model_copy(update={"effort": "full"}),
         }
     )
 

@@ -11,20 +11,20 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 
 import msgspec
 
 from millstream.streams.reader import Reader
 
-_STDIN, _STDOUT = 0, 1
+from .leash import end_with_starter
+
+_STDOUT = 1
 
 
 def main(url: str, prefix: str) -> None:
     """Follow until stdin ends or nobody reads stdout any more."""
-    # whoever started us holds our stdin: when it is gone, however it went, so are we
-    threading.Thread(target=_leave_with_our_starter, daemon=True).start()
+    end_with_starter()
     encode = msgspec.json.encode
     lists = Reader(url, prefix).follow("0-0")
     # straight to the descriptors: a buffer would hold back lines, and a daemon thread's would not survive the exit
@@ -34,12 +34,6 @@ def main(url: str, prefix: str) -> None:
             os.write(_STDOUT, encode((time.monotonic_ns(), slate.version.position, slate.user_id)) + b"\n")
     except BrokenPipeError:
         os._exit(0)
-
-
-def _leave_with_our_starter() -> None:
-    while os.read(_STDIN, 4_096):
-        pass
-    os._exit(0)
 
 
 if __name__ == "__main__":

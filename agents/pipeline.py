@@ -29,8 +29,10 @@ from millstream.streams.settings import Settings
 from millstream.streams.source import Deliver, InteractionSource
 
 from .catalogue import Catalogue
+from .effort import Effort
 from .failure import Failure
 from .intake import Intake
+from .order_log import OrderLog
 from .publisher import Publisher
 from .reporter import Reporter
 from .snapshots import Resumed, SnapshotRefused, Snapshots, resume
@@ -59,6 +61,7 @@ class Parts:
     source: InteractionSource
     intake: Intake
     thread: StepThread[Step]
+    order: OrderLog
     publisher: Publisher
     snapshots: Snapshots
     catalogue: Catalogue
@@ -108,7 +111,14 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
         failed=failure.report,
         observe=gauges.published,
     )
-    thread: StepThread[Step] = StepThread(slice_ms=settings.worker.slice_ms, done=publisher.add, failed=failure.report)
+    order = OrderLog(settings.snapshots.directory)
+    thread: StepThread[Step] = StepThread(
+        slice_ms=settings.worker.slice_ms,
+        done=publisher.add,
+        failed=failure.report,
+        effort=Effort(settings.worker.effort),
+        order=order,
+    )
     decoders = {
         each.topic: InteractionDecoder(InputMapping(each.default_kind, each.fields, each.kinds))
         for each in settings.inputs
@@ -120,6 +130,7 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
         every_s=settings.snapshots.every_s,
         keep=settings.snapshots.keep,
         unpublished=publisher.unpublished,
+        order=order,
     )
     catalogue = Catalogue(
         client,
@@ -133,7 +144,7 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
         settings, source, intake, catalogue, thread, publisher, gauges, client, kafka_outage, redis_outage
     )
     parts = Parts(
-        source, intake, thread, publisher, snapshots, catalogue, reporter, dead_letters, recommendations, client
+        source, intake, thread, order, publisher, snapshots, catalogue, reporter, dead_letters, recommendations, client
     )
     return Pipeline(settings, parts, failure)
 
@@ -170,7 +181,9 @@ class Pipeline(Service):
         resumed = await asyncio.to_thread(resume, self._settings.learning, directory, inputs)
         if resumed.path is not None:
             parts.source.resume(resumed.positions, resumed.topic_ids)
-        parts.thread.start(resumed.step)
+        # on from the snapshot: what is applied again is recorded again, in the same order
+        parts.order.begin(resumed.step.seq)
+        parts.thread.start(resumed.step, resumed.order)
         parts.publisher.start()
         # asked before the first chunk is there, so it comes first: what is read meanwhile waits
         ready = asyncio.ensure_future(parts.thread.call(lambda _: compile_kernels()))
@@ -201,6 +214,7 @@ class Pipeline(Service):
         await parts.source.stop()
         await parts.publisher.stop()
         await parts.thread.stop(_THREAD_ENDS_WITHIN_S)
+        parts.order.close()
         await parts.reporter.write("stopped")
         await asyncio.gather(*(topic.close(_CLOSE_WITHIN_S) for topic in self._kafka_topics()))
         await parts.redis.aclose()

@@ -184,7 +184,7 @@ class Publisher:
         self._open.popleft()
         for done in batch.slices:
             self.events += done.events
-            if done.records:
+            if done.input:
                 self.settled[done.input, done.partition] = done.end
         self._release(batch.records)
         if not self._waiting and not self._open:

@@ -118,6 +118,7 @@ class Reporter:
             events_per_s=round(self._gauges.rate(publisher.events), 1),
             lag=self._source.lag + self._source.in_flight,
             seq=self._seq,
+            effort=round(1 / self._thread.train_every, 4),
             slates=publisher.slates,
             dead_letters=self._intake.dead_letters + self._catalogue.dead_letters,
             freshness_ms=self._gauges.freshness(),

@@ -16,17 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from millstream.online_learning.config import LearningConfig
+from millstream.online_learning.order import OrderRecord
 from millstream.online_learning.snapshot import (
     Dump,
     UnreadableSnapshot,
     list_snapshots,
     read_newest,
+    snapshot_seq,
     write_snapshot,
 )
 from millstream.online_learning.step import INTERACTIONS, Step
 from millstream.streams.errors import Unavailable
 from millstream.streams.source import Positions
 
+from .order_log import OrderLog, read_order
 from .step_thread import StepThread
 
 _log = logging.getLogger(__name__)
@@ -52,6 +55,8 @@ class Resumed:
     topic_ids: dict[str, str]
     unpublished: tuple[str, ...]
     """Users whose lists have to be published again."""
+    order: list[OrderRecord]
+    """How what came after the snapshot was applied, as far as it was recorded."""
 
 
 def resume(config: LearningConfig, directory: Path, inputs: Sequence[str] = (INTERACTIONS,)) -> Resumed:
@@ -60,7 +65,7 @@ def resume(config: LearningConfig, directory: Path, inputs: Sequence[str] = (INT
     try:
         dump = read_newest(directory)
         if dump is None:
-            return Resumed(Step(config, inputs), None, {}, {}, ())
+            return Resumed(Step(config, inputs), None, {}, {}, (), read_order(directory, 0))
         step = Step.load(config, dump, inputs)
     except UnreadableSnapshot as error:
         raise SnapshotUnusable(str(error)) from error
@@ -74,6 +79,7 @@ def resume(config: LearningConfig, directory: Path, inputs: Sequence[str] = (INT
         positions=begun | step.positions,
         topic_ids=dict(meta.get("topic_ids", {})),
         unpublished=tuple(meta.get("unpublished", [])),
+        order=read_order(directory, step.seq),
     )
 
 
@@ -92,6 +98,7 @@ class Snapshots:
         every_s: float,
         keep: int,
         unpublished: Callable[[], Iterable[str]],
+        order: OrderLog,
     ) -> None:
         self.last: Path | None = None
         self._thread = thread
@@ -99,6 +106,7 @@ class Snapshots:
         self._every_s = every_s
         self._keep = keep
         self._unpublished = unpublished
+        self._order = order
         self._meta: dict[str, Any] = {}
         self._saved: tuple[dict[tuple[str, int], int], list[str]] | None = None
         self._turn = asyncio.Lock()
@@ -140,6 +148,8 @@ class Snapshots:
             dump.header["meta"]["unpublished"] = unpublished
             try:
                 self.last = await asyncio.to_thread(write_snapshot, dump, self._directory, self._keep)
+                oldest = list_snapshots(self._directory)[0]
+                self._order.forget_before(snapshot_seq(oldest))
             except OSError as error:
                 message = self._refusal(error)
                 _log.error("%s", message)
@@ -151,6 +161,7 @@ class Snapshots:
         # on the step's thread: skipping costs a dictionary comparison, copying costs milliseconds
         if self._saved == (step.positions, []):
             return None
+        self._order.begin(step.seq, self._thread.unfollowed)
         return step.dump(dict(self._meta))
 
     def _refusal(self, error: OSError) -> str:

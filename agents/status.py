@@ -45,6 +45,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Records in the inputs that are not yet published."""
     seq: int
     """Events the model contains, those of earlier runs included."""
+    effort: float
+    """Share of events that train the blend, 1 down to .06; all are counted."""
     slates: int
     dead_letters: int
     freshness_ms: FreshnessMs

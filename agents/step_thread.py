@@ -2,7 +2,8 @@
 
 The event loop hands over whole chunks; the thread applies them in slices of at most `slice_ms`, so that a slice's lists
 go out while the next slice is computed, and so that snapshots and questions get their turn between two slices. Where a
-chunk is cut changes neither the state nor what it can be resumed from (the step's own promise).
+chunk is cut changes neither the state nor the lists (the step's own promise). A user's list is made once a chunk, after
+the user's last event in it: a chunk is what was waiting, so refreshes coalesce exactly when the stream is fast.
 """
 
 from __future__ import annotations
@@ -11,12 +12,20 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from millstream.online_learning.order import OrderRecord, RecordedOrder
+from millstream.online_learning.step import last_of_each_user
 from millstream.schemas.columns import Chunk
 from millstream.schemas.records import Slate
+
+from .effort import Effort
+from .order_log import OrderLog
 
 T = TypeVar("T")
 
@@ -50,8 +59,8 @@ class AppliedLike(Protocol):
 class StepLike(Protocol):
     """What the thread needs of a step; everything else goes through `StepThread.call`."""
 
-    def apply(self, chunk: Chunk) -> AppliedLike:
-        """Learn a chunk and make the lists of those it touched."""
+    def apply(self, chunk: Chunk, *, lists: NDArray[np.bool_], train_every: int) -> AppliedLike:
+        """Learn a chunk and make the lists of the users of the events marked in `lists`."""
 
 
 S = TypeVar("S", bound=StepLike)
@@ -102,6 +111,8 @@ class StepThread(Generic[S]):
         slice_ms: float,
         done: Callable[[SliceDone], None],
         failed: Callable[[BaseException], None],
+        effort: Effort | None = None,
+        order: OrderLog | None = None,
         max_waiting_chunks: int = 64,
         clock_s: Callable[[], float] = time.perf_counter,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -109,6 +120,9 @@ class StepThread(Generic[S]):
         self._slice_s = slice_ms / 1000
         self._done = done
         self._failed = failed
+        self._effort = effort or Effort("full")
+        self._order = order
+        self._recorded = RecordedOrder(())
         self._clock_s = clock_s
         self._now_ms = now_ms
         self._chunks: deque[_Waiting] = deque()
@@ -122,8 +136,22 @@ class StepThread(Generic[S]):
         self._thread: threading.Thread | None = None
         self._event_s: float | None = None
 
-    def start(self, step: S) -> None:
-        """Hand the step over to the thread. Call on the event loop that is to hear of what it does."""
+    @property
+    def train_every(self) -> int:
+        """The present effort: one event in so many trains the blend."""
+        return self._effort.train_every
+
+    @property
+    def unfollowed(self) -> list[OrderRecord]:
+        """Records of an earlier run that are still to be followed; ask from within a `call`."""
+        return self._recorded.remaining
+
+    def start(self, step: S, recorded: Iterable[OrderRecord] = ()) -> None:
+        """Hand the step over to the thread. Call on the event loop that is to hear of what it does.
+
+        What comes first is applied in the order `recorded` by an earlier run, as far as that reaches.
+        """
+        self._recorded = RecordedOrder(recorded)
         self._loop = asyncio.get_running_loop()
         # a daemon: a slice that never ends must not keep a worker alive that was told to stop
         self._thread = threading.Thread(target=self._run, args=(step,), name="millstream-step", daemon=True)
@@ -214,21 +242,43 @@ class StepThread(Generic[S]):
                 self._wake.wait()
 
     def _apply(self, step: S, waiting: _Waiting) -> None:
-        chunk, first, settled = waiting.chunk, 0, 0
+        if self._recorded.followed:
+            self._apply_in_slices(step, waiting.chunk, waiting.records, None)
+            return
+        # while a recorded order is followed a chunk may have to wait for one of another partition, so it must not keep
+        # the source from reading: its records are settled at once, and its slices settle none
+        chunk = waiting.chunk
+        self._post(self._done, SliceDone(chunk.input, chunk.partition, chunk.start, 0, waiting.records, ()))
+        for part, train_every in self._recorded.take(chunk):
+            self._apply_in_slices(step, part, 0, train_every)
+
+    def _apply_in_slices(self, step: S, chunk: Chunk, records: int, recorded_effort: int | None) -> None:
+        first, settled = 0, 0
+        lists = last_of_each_user(chunk.columns.user_ids)
+        train_every = recorded_effort or self._effort.choose(self._waiting_s(len(chunk)))
         while True:
             last = min(first + self._slice_events(), len(chunk))
             began_s = self._clock_s()
-            applied = step.apply(chunk.cut(first, last))
+            part = chunk.cut(first, last) if first < last else chunk
+            applied = step.apply(part, lists=lists[first:last], train_every=train_every)
+            if self._order is not None and recorded_effort is None and applied.end > part.start:
+                self._order.append(OrderRecord(part.input, part.partition, part.start, part.end, train_every))
             slates = applied.slates(self._now_ms())
             self._learn_pace(last - first, self._clock_s() - began_s)
-            records = waiting.records - settled if last == len(chunk) else last - first
-            settled += records
-            slice_done = SliceDone(applied.input, applied.partition, applied.end, applied.events, records, slates)
+            slice_records = records - settled if last == len(chunk) else min(last - first, records - settled)
+            settled += slice_records
+            slice_done = SliceDone(applied.input, applied.partition, applied.end, applied.events, slice_records, slates)
             self._post(self._done, slice_done)
             if last == len(chunk) or self._abandoned:
                 return
             first = last
             self._answer_calls(step)
+
+    def _waiting_s(self, events: int) -> float:
+        """Return how long what waits, and a chunk of so many events, would take at the present pace."""
+        with self._wake:
+            events += sum(len(waiting.chunk) for waiting in self._chunks)
+        return events * (self._event_s or 0.0)
 
     def _slice_events(self) -> int:
         if self._event_s is None:

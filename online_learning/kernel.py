@@ -107,14 +107,27 @@ def bench(scratch: Scratch, list_length: int) -> Bench:
 
 @kernel
 def learn_events(
-    m: Model, b: Bench, e: Events, seq: int, partition: int, items: int, exclude: bool, measured: Measured, lists: Lists
+    m: Model,
+    b: Bench,
+    e: Events,
+    seq: int,
+    partition: int,
+    items: int,
+    exclude: bool,
+    train_every: int,
+    measured: Measured,
+    lists: Lists,
 ) -> None:
-    """Take the events in order. `seq` is how many came before them, `items` how many item rows are given out."""
+    """Take the events in order. `seq` is how many came before them, `items` how many item rows are given out.
+
+    One event in `train_every`, by `seq`, is ranked, measured and trains the blend; all are counted and remembered.
+    """
     for at in range(len(e.user)):
         user, item, ts_ms = e.user[at], e.item[at], e.ts_ms[at]
         seq += 1
         if user >= 0 and item >= 0:
-            _one_event(m, b, user, item, ts_ms, seq, partition, items, exclude, measured, at)
+            train = seq % train_every == 0
+            _one_event(m, b, user, item, ts_ms, seq, partition, items, exclude, train, measured, at)
         else:
             measured.rank[at] = np.nan
             measured.loss[at] = np.nan
@@ -140,6 +153,7 @@ def _one_event(
     partition: int,
     items: int,
     exclude: bool,
+    train: bool,
     measured: Measured,
     at: int,
 ) -> None:
@@ -154,28 +168,49 @@ def _one_event(
     measured.pair_new[at] = fresh
     measured.rank[at] = np.nan
     measured.loss[at] = np.nan
-    history = history_context(h.events[user])
-    gap = gap_context(h.events[user], ts_ms - h.ts_ms[user, 0])
-    n = rank(m, b, user, ts_ms, seq, history, gap, exclude)
-    if known:
-        candidates = p.seen[ALL_TIME] - (held(m.consumed, user) if exclude else 0)
-        target = -1
-        for k in range(n):
-            if b.scratch.items[k] == item:
-                target = k
-        if target >= 0:
-            measured.rank[at] = _rank_of(b.scores, n, target)
-            measured.loss[at] = learn(m.blend, history, gap, b.signals, b.scores, n, target, b.gradient)
-        else:
-            measured.rank[at] = 1.0 + n + max(0, candidates - n - 1) / 2.0
-        measured.popular_rank[at] = _rank_by_count(m, b, item, ALL_TIME, seq, ts_ms, items)
-        measured.trending_rank[at] = _rank_by_count(m, b, item, H40, seq, ts_ms, items)
+    if train and known:
+        _measure_and_train(m, b, user, item, ts_ms, seq, items, exclude, measured, at)
     covisit(m.covisitation, h, user, item, ts_ms, seq)
     count(p, item, place < 0, ts_ms, seq)
     chosen(m.recency, item)
     if exclude and fresh:
         consume(m.consumed, user, item)
     remember(h, user, item, ts_ms, partition)
+
+
+@kernel
+def _measure_and_train(
+    m: Model,
+    b: Bench,
+    user: int,
+    item: int,
+    ts_ms: int,
+    seq: int,
+    items: int,
+    exclude: bool,
+    measured: Measured,
+    at: int,
+) -> None:
+    """Rank for the user as things were before the event; measure where its item stood; take one step of the blend.
+
+    An item never seen before has no rank and cannot be learned from: the caller leaves it out.
+    """
+    h, p = m.histories, m.popularity
+    history = history_context(h.events[user])
+    gap = gap_context(h.events[user], ts_ms - h.ts_ms[user, 0])
+    n = rank(m, b, user, ts_ms, seq, history, gap, exclude)
+    candidates = p.seen[ALL_TIME] - (held(m.consumed, user) if exclude else 0)
+    target = -1
+    for k in range(n):
+        if b.scratch.items[k] == item:
+            target = k
+    if target >= 0:
+        measured.rank[at] = _rank_of(b.scores, n, target)
+        measured.loss[at] = learn(m.blend, history, gap, b.signals, b.scores, n, target, b.gradient)
+    else:
+        measured.rank[at] = 1.0 + n + max(0, candidates - n - 1) / 2.0
+    measured.popular_rank[at] = _rank_by_count(m, b, item, ALL_TIME, seq, ts_ms, items)
+    measured.trending_rank[at] = _rank_by_count(m, b, item, H40, seq, ts_ms, items)
 
 
 @kernel

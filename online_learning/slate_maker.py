@@ -44,7 +44,7 @@ class Ranked:
             self.as_of_ms.tolist(),
             lists.seq.tolist(),
             lists.item.tolist(),
-            lists.contribution.tolist(),
+            np.round(lists.contribution.astype(np.float64), 5).tolist(),
             lists.via.tolist(),
             strict=True,
         ):

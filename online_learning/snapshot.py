@@ -65,6 +65,11 @@ def list_snapshots(directory: Path) -> list[Path]:
     return sorted(directory.glob("state-*.snapshot"))
 
 
+def snapshot_seq(path: Path) -> int:
+    """Return the event number in a snapshot file's name."""
+    return int(path.stem.removeprefix("state-"))
+
+
 def read_snapshot(path: Path) -> Dump:
     """Read one snapshot back. Raises `UnreadableSnapshot` with the reason and what to do."""
     try:

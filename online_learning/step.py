@@ -102,11 +102,13 @@ class Step:
         )
         self._bench = bench(scratch(config.max_items), config.list_length)
 
-    def apply(self, chunk: Chunk, *, lists: bool = True) -> Applied:
+    def apply(self, chunk: Chunk, *, lists: bool | NDArray[np.bool_] = True, train_every: int = 1) -> Applied:
         """Learn the chunk's events in order; afterwards the position of its partition is `chunk.end`.
 
-        With `lists`, each touched user's list is made right after the user's last event of the chunk. A chunk behind
-        the position is stale and teaches nothing. Raises `OutOfOrderChunk` for one beyond it or across it.
+        With `lists`, each touched user's list is made right after the user's last event of the chunk; a mask, shape
+        (events,), says after which events instead. One event in `train_every` is measured and trains the blend, all
+        are counted. A chunk behind the position is stale and teaches nothing. Raises `OutOfOrderChunk` for one beyond
+        it or across it.
         """
         if chunk.input not in self.inputs:
             raise ValueError(f"a chunk of {chunk.input!r}, but the inputs are {', '.join(self.inputs)}")
@@ -119,7 +121,7 @@ class Step:
                 f"{chunk.input}[{chunk.partition}]: the chunk begins at {chunk.start}, the state stands at {position}; "
                 f"read on from {position}"
             )
-        ranked, measured = self._learn(chunk, lists)
+        ranked, measured = self._learn(chunk, lists, train_every)
         self.positions[place] = chunk.end
         self.quality.add(measured)
         return Applied(chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), self.seq, ranked, measured)
@@ -205,13 +207,16 @@ class Step:
         step.arena.load(dump.arrays)
         return step
 
-    def _learn(self, chunk: Chunk, make: bool) -> tuple[Ranked | None, Measured]:
+    def _learn(self, chunk: Chunk, make: bool | NDArray[np.bool_], train_every: int) -> tuple[Ranked | None, Measured]:
         columns = chunk.columns
         n = len(columns)
         teaching = TEACHING[columns.kinds]
         users = np.where(teaching, self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
-        listed = _last_places(users) if make else np.full(n, -1, np.int32)
-        at = np.flatnonzero(listed >= 0)
+        if isinstance(make, bool):
+            make = last_of_each_user(columns.user_ids) if make else np.zeros(n, np.bool_)
+        at = np.flatnonzero(make & (users >= 0))
+        listed = np.full(n, -1, np.int32)
+        listed[at] = np.arange(len(at), dtype=np.int32)
         lists = reserve_lists(len(at), self.config.list_length)
         measured = _reserve_measured(n)
         events = Events(users, self.items.rows(columns.item_ids), columns.ts_ms, listed)
@@ -223,6 +228,7 @@ class Step:
             chunk.partition,
             len(self.items),
             self.config.exclude_consumed,
+            train_every,
             measured,
             lists,
         )
@@ -248,14 +254,11 @@ class Step:
         return sum(end for (_, number), end in self.positions.items() if number == partition)
 
 
-def _last_places(users: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Number the events that are their user's last, in order; -1 for all others and for rows that teach nothing."""
-    places = np.full(len(users), -1, np.int32)
-    _, first_from_end = np.unique(users[::-1], return_index=True)
-    last = np.sort(len(users) - 1 - first_from_end)
-    last = last[users[last] >= 0]
-    places[last] = np.arange(len(last), dtype=np.int32)
-    return places
+def last_of_each_user(user_ids: Sequence[str]) -> NDArray[np.bool_]:
+    """Mark each event after which its user does not come again, shape (len(user_ids),)."""
+    last = np.zeros(len(user_ids), np.bool_)
+    last[list(dict(zip(user_ids, range(len(user_ids)), strict=True)).values())] = True
+    return last
 
 
 def _reserve_measured(n: int) -> Measured:

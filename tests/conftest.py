@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from running import Pipeline
 
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_redis import LocalRedis
@@ -35,3 +37,8 @@ def prefix() -> str:
 def topic_name() -> str:
     """A topic name that no other test uses; the topic itself is not created."""
     return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def pipeline(kafka: LocalKafka, redis_url: str, prefix: str, topic_name: str, tmp_path: Path) -> Pipeline:
+    return Pipeline(kafka.bootstrap, redis_url, prefix, topic_name, tmp_path)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from millstream.agents.step_thread import SliceDone, StepStopped, StepThread
 from millstream.schemas.columns import Chunk, InteractionColumns
@@ -58,13 +59,13 @@ class FakeStep:
     before: Callable[[], object] = lambda: None
     slices: list[Chunk] = field(default_factory=list)
 
-    def apply(self, chunk: Chunk) -> FakeApplied:
+    def apply(self, chunk: Chunk, *, lists: NDArray[np.bool_], train_every: int) -> FakeApplied:
         self.before()
         if "poison" in chunk.columns.user_ids:
             raise ValueError("poisoned")
         self.slices.append(chunk)
         self.clock.now_s += len(chunk) * self.event_ms / 1000
-        users = list(dict.fromkeys(chunk.columns.user_ids))
+        users = [user for user, listed in zip(chunk.columns.user_ids, lists, strict=True) if listed]
         return FakeApplied(chunk.input, chunk.partition, chunk.end, len(chunk), users)
 
 

@@ -2,161 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import random
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
-from kafka import KafkaConsumer, KafkaProducer  # type: ignore[import-untyped]  # it ships no types
+from kafka import KafkaConsumer
+from running import CTRL_C_WITHIN_S, Pipeline, clicks, until
 
 from millstream.agents.catalogue import catalogue_key, titles
-from millstream.agents.status import WorkerStatus, read_status, status_key
-from millstream.schemas.records import Slate
-from millstream.schemas.slates import decode_slate
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_process import free_ports
 from millstream.streams.local_redis import LocalRedis
-
-_WITHIN_S = 90.0  # kernels are compiled once on a new machine
-_CTRL_C_WITHIN_S = 5.0
-
-
-@dataclass
-class Pipeline:
-    """One test's own topics, keys and snapshots, and the workers it starts on them."""
-
-    bootstrap: str
-    redis_url: str
-    prefix: str
-    topic: str
-    directory: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        own = {
-            "KAFKA__BOOTSTRAP_SERVERS": self.bootstrap,
-            "KAFKA__GROUP_ID": self.topic,
-            "REDIS__URL": self.redis_url,
-            "REDIS__PREFIX": self.prefix,
-            "INPUTS": json.dumps([{"topic": self.topic}]),
-            "TOPICS__ITEMS": f"{self.topic}.items",
-            "TOPICS__RECOMMENDATIONS": f"{self.topic}.recs",
-            "TOPICS__DEAD_LETTERS": f"{self.topic}.dlq",
-            "TOPICS__PARTITIONS": "1",
-            "SNAPSHOTS__DIRECTORY": str(self.directory / "snapshots"),
-            "SNAPSHOTS__EVERY_S": "0.3",
-        }
-        outside = {key: value for key, value in os.environ.items() if not key.startswith("MILLSTREAM_")}
-        return {**outside, **{f"MILLSTREAM_{key}": value for key, value in own.items()}}
-
-    @property
-    def client(self) -> redis.Redis:
-        return redis.Redis.from_url(self.redis_url, socket_timeout=1.0)
-
-    def start(self, *command: str) -> Worker:
-        program = command or (sys.executable, "-m", "millstream.agents.cli", "worker", "--json")
-        log = self.directory / f"worker-{time.monotonic_ns()}.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                program, env=self.environment, cwd=self.directory, stdout=subprocess.PIPE, stderr=file
-            )
-        return Worker(process, log)
-
-    @contextmanager
-    def worker(self) -> Iterator[Worker]:
-        worker = self.start()
-        try:
-            yield worker
-        finally:
-            worker.process.kill()
-            worker.process.communicate()
-
-    def send(self, events: Sequence[bytes | None], *, topic: str | None = None) -> None:
-        producer = KafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=5, compression_type=None)
-        for event in events:
-            producer.send(topic or self.topic, value=event, key=b"k")
-        producer.flush()
-        producer.close()
-
-    def status(self) -> WorkerStatus | None:
-        value = self.client.get(status_key(self.prefix))
-        return None if value is None else read_status(bytes(value))  # type: ignore[arg-type]  # the client is not async
-
-    def slate(self, user_id: str) -> Slate | None:
-        value = self.client.get(f"{self.prefix}rec:main:{user_id}")
-        if value is None:
-            return None
-        return decode_slate(bytes(value), list_name="main", user_id=user_id)  # type: ignore[arg-type]  # as above
-
-    async def learned(self, records: int) -> WorkerStatus:
-        """Return the status once so many records are published."""
-        held: list[WorkerStatus] = []
-
-        def is_there() -> bool:
-            held[:] = [status] if (status := self.status()) is not None else []
-            return bool(held) and held[0].positions.get(self.topic, {}).get("0", 0) >= records
-
-        await until(is_there)
-        return held[0]
-
-
-@dataclass
-class Worker:
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @property
-    def said(self) -> str:
-        return self.log.read_text()
-
-    async def running(self) -> None:
-        await until(lambda: "running: Ctrl-C stops" in self.said or self.process.poll() is not None)
-        assert self.process.poll() is None, self.said
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def interrupt(self) -> dict[str, Any]:
-        """Press Ctrl-C; return the JSON object of the last line. Fails if it takes too long or fails."""
-        self.process.send_signal(signal.SIGINT)
-        out, _ = self.process.communicate(timeout=_CTRL_C_WITHIN_S)
-        assert self.process.returncode == 0, self.said
-        last: dict[str, Any] = json.loads(out.decode().splitlines()[-1])
-        return last
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Return once a condition holds; fail after a while."""
-    async with asyncio.timeout(_WITHIN_S):
-        while not holds():
-            await asyncio.sleep(0.02)
-
-
-def clicks(n: int, *, seed: int = 1, users: int = 200) -> list[bytes]:
-    chance, now_ms = random.Random(seed), time.time_ns() // 1_000_000
-    return [
-        json.dumps(
-            {"user_id": f"u{chance.randrange(users)}", "item_id": f"i{chance.randrange(50)}", "ts_ms": now_ms + i}
-        ).encode()
-        for i in range(n)
-    ]
-
-
-@pytest.fixture
-def pipeline(kafka: LocalKafka, redis_url: str, prefix: str, topic_name: str, tmp_path: Path) -> Pipeline:
-    return Pipeline(kafka.bootstrap, redis_url, prefix, topic_name, tmp_path)
 
 
 async def test_a_click_becomes_a_list_in_redis_and_on_kafka(pipeline: Pipeline) -> None:
@@ -350,7 +207,7 @@ async def test_faust_runs_the_same_app(pipeline: Pipeline) -> None:
         pipeline.send([b'{"user_id":"ann","item_id":"i1"}'])
         await until(lambda: pipeline.slate("ann") is not None or worker.process.poll() is not None)
         worker.process.send_signal(signal.SIGINT)
-        worker.process.communicate(timeout=_CTRL_C_WITHIN_S)
+        worker.process.communicate(timeout=CTRL_C_WITHIN_S)
         assert worker.process.returncode == 0, worker.said
     finally:
         worker.process.kill()

@@ -23,11 +23,11 @@ from millstream.agents.demo_route import Route
 from millstream.agents.demo_servers import Say, Servers, servers
 from millstream.agents.errors import Problem
 from millstream.agents.freshness import FreshnessMeter
+from millstream.agents.interrupt import INTERRUPTED, cancel_once_on_signals, ignore_signals
 from millstream.schemas.log_files import UnreadableLog
 from millstream.streams.settings import load_settings
 from millstream.streams.topics import ensure_topics
 
-INTERRUPTED = 130
 _PLAIN_EVERY_S = 3.0
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -149,15 +149,14 @@ def _run(
                 summary = asyncio.run(_watch(log, used, watched, rate, Path(folder), console, say))
             finally:
                 # taking down what runs is not to be broken off by a second Ctrl-C
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, signal.SIG_IGN)
+                ignore_signals()
         return summary, used
 
 
 async def _watch(
     log: DemoLog, used: Servers, watched: str | None, rate: float, folder: Path, console: Console, say: Say
 ) -> Summary:
-    _cancel_once_on_signals()
+    cancel_once_on_signals()
     meter = FreshnessMeter()
     route: Route
     if used.kafka is None:
@@ -173,21 +172,6 @@ async def _watch(
         through = used.kafka or NO_KAFKA
         with _showing(console) as show:
             return await watch(log, used.settings, through, route, meter, watch_user=watched, show=show)
-
-
-def _cancel_once_on_signals() -> None:
-    """Let the first Ctrl-C or SIGTERM cancel the task under way; later ones must not break off the stopping."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    told: list[int] = []
-
-    def on_signal(number: int) -> None:
-        if not told:
-            task.cancel()
-        told.append(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal, number)
 
 
 @contextmanager

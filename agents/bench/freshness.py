@@ -1,0 +1,144 @@
+"""`bench freshness`: from the producer's send of an event to the first read of a list that contains it.
+
+Three processes: this one produces, a worker learns and publishes, a follower reads every refreshed list. Every event
+counts, also one whose list was replaced before anybody read it: it waits for the next list of its user. The baseline is
+the floor under any worker: the same producer and follower around a bare consumer that only stores (`bare_consumer`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from millstream.agents.demo_kafka import ThroughKafka
+from millstream.agents.demo_servers import Say
+from millstream.agents.freshness import FeedFollower, FreshnessMeter, Percentiles
+from millstream.agents.replay import replay
+from millstream.schemas.columns import InteractionColumns
+from millstream.streams.errors import Unavailable
+from millstream.streams.settings import Input, Settings
+from millstream.streams.topics import admin_client, ensure_topics
+
+from .child import child
+from .place import Place
+from .report import Report, WrongResult
+
+RATIO = "freshness_p50_over_floor"
+_BARE = "millstream.agents.bench.bare_consumer"
+_LOOK_EVERY_S = 0.05
+_SAID_EVERY_S = 5.0
+_READY_WITHIN_S = 30.0
+_SETTLE_WITHIN_S = 30.0
+"""How long after the last send a list may be missing before the run is given up."""
+
+
+async def freshness(where: Place, name: str, columns: InteractionColumns, *, rate: float, say: Say) -> Report:
+    """Offer every event at `rate` a second, first to the floor, then to a worker; return both percentiles.
+
+    Raises `WrongResult` for an event that no list read contains, or that was not learned.
+    """
+    say(f"{len(columns):,} events of {name} at {rate:,.0f} a second, to a bare consumer")
+    floor = await _floor(where, columns, rate)
+    say(f"the same to a worker; the floor was {_shown(floor)}")
+    fresh, lists, learned_per_s = await _worker(where, columns, rate, say)
+    return Report(
+        name="freshness",
+        figures={
+            "events": fresh.n,
+            "offered_per_s": rate,
+            "events_per_s": learned_per_s,
+            "lists": lists,
+            "freshness_p50_ms": fresh.p50,
+            "freshness_p99_ms": fresh.p99,
+        },
+        baseline={"events": floor.n, "freshness_p50_ms": floor.p50, "freshness_p99_ms": floor.p99},
+        ratios={RATIO: fresh.p50 / floor.p50, "freshness_p99_over_floor": fresh.p99 / floor.p99},
+        targets={"freshness_p50_ms": "≤ 25", "freshness_p99_ms": "≤ 150"},
+        facts=(
+            f"{name} on {where.kafka}: every one of {fresh.n:,} events, coalesced ones too, from the producer's "
+            "send to the first GET by another process of a list whose position contains it",
+            "baseline: the same log, rate, producer and reader around a bare consumer that stores an empty list",
+        ),
+    )
+
+
+async def _floor(where: Place, columns: InteractionColumns, rate: float) -> Percentiles:
+    async with _own_topic(where) as settings:
+        return await _through_bare_consumer(settings, columns, rate)
+
+
+async def _through_bare_consumer(settings: Settings, columns: InteractionColumns, rate: float) -> Percentiles:
+    brokers, topic, redis = settings.kafka.bootstrap_servers, settings.inputs[0].topic, settings.redis
+    meter = FreshnessMeter()
+    async with (
+        child(_BARE, brokers, topic, redis.url, redis.prefix) as process,
+        FeedFollower(redis.url, redis.prefix, meter.listed),
+    ):
+        assert process.stdout is not None
+        ready = await asyncio.wait_for(process.stdout.readline(), _READY_WITHIN_S)
+        if ready != b'"ready"\n':
+            raise Unavailable(f"{_BARE} ended before it was ready: it could not reach {brokers} or {redis.url}")
+        users = columns.user_ids
+
+        def on_event(row: int, partition: int, offset: int, sent_ns: int) -> None:
+            meter.sent(users[row], offset, sent_ns)
+
+        await replay(columns, bootstrap=brokers, topic=topic, rate=rate, on_event=on_event)
+        await _settled(meter, len(columns))
+    return meter.overall()
+
+
+async def _worker(where: Place, columns: InteractionColumns, rate: float, say: Say) -> tuple[Percentiles, int, float]:
+    settings = where.apart("worker")
+    meter = FreshnessMeter()
+    async with AsyncExitStack() as stack:
+        route = await stack.enter_async_context(ThroughKafka(settings, columns, rate, meter, where.folder))
+        await stack.enter_async_context(FeedFollower(settings.redis.url, settings.redis.prefix, meter.listed))
+        began_s = time.monotonic()
+        offering = asyncio.create_task(route.offer())
+        stack.callback(offering.cancel)
+        while not offering.done():
+            await asyncio.wait({offering}, timeout=_SAID_EVERY_S)
+            recent = meter.recent()
+            say(f"{route.sent:,} sent, {meter.waiting:,} of them on no list yet; lately {_shown(recent)}")
+            await route.standing()  # raises when the worker has ended
+        offering.result()
+        await _settled(meter, len(columns))
+        elapsed_s = time.monotonic() - began_s
+        end = await route.finish()
+    if end.learned != len(columns) or end.dead_letters:
+        raise WrongResult(f"{end.learned:,} of {len(columns):,} events learned, {end.dead_letters:,} dead letters")
+    return meter.overall(), end.lists, len(columns) / elapsed_s
+
+
+async def _settled(meter: FreshnessMeter, events: int) -> None:
+    """Wait until each event was seen on a list. Raises `WrongResult` when some are not, for long."""
+    try:
+        async with asyncio.timeout(_SETTLE_WITHIN_S):
+            while len(meter.fresh_ms) < events:
+                await asyncio.sleep(_LOOK_EVERY_S)
+    except TimeoutError:
+        raise WrongResult(
+            f"{_SETTLE_WITHIN_S:g} s after the last send, {events - len(meter.fresh_ms):,} of {events:,} events are "
+            "on no list that was read"
+        ) from None
+
+
+@asynccontextmanager
+async def _own_topic(where: Place) -> AsyncIterator[Settings]:
+    """Yield settings with an input topic that the worker does not read; it exists for the while."""
+    settings = where.apart("floor")
+    topic = f"{settings.inputs[0].topic}.floor"
+    mine = settings.model_copy(update={"inputs": (Input(topic=topic),)})
+    await asyncio.to_thread(ensure_topics, mine)
+    try:
+        yield mine
+    finally:
+        with admin_client(mine.kafka.bootstrap_servers) as client:
+            client.delete_topics([topic])
+
+
+def _shown(found: Percentiles) -> str:
+    return f"p50 {found.p50:.1f} ms, p99 {found.p99:.1f} ms"

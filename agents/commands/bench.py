@@ -1,0 +1,212 @@
+"""`millstream bench`: speed and freshness, each beside a baseline measured in the same run."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from millstream.agents.bench.report import Report, WrongResult
+from millstream.agents.errors import Problem
+from millstream.agents.interrupt import INTERRUPTED, cancel_once_on_signals, ignore_signals
+from millstream.schemas.columns import InteractionColumns
+from millstream.streams.settings import load_settings
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group("bench")
+def command() -> None:
+    """Measure speed and freshness, each beside a baseline in the same run on the same servers.
+
+    Uses the Kafka and Redis of the settings where they answer, under names of its own that it removes again, and else
+    starts both on this machine. Every bench has --help and --json. On a machine that does other work, trust the
+    ratios and not the figures.
+
+    \b
+    Examples:
+      millstream bench loop
+      millstream bench freshness --rate 2000 --json
+    """
+
+
+def _json_option(function: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on the last line.")(function)
+
+
+def _log_options(function: Command) -> Command:
+    for option in (
+        click.option("--exclude-consumed", is_flag=True, help="Recommend to nobody what they had already."),
+        click.option("--min-rating", type=float, help="Leave out ratings below this."),
+        click.option("--log", type=_FILE, help="A recorded log (JSONL, CSV, Avro; .gz) instead of simulated shoppers."),
+    ):
+        function = option(function)
+    return function
+
+
+@command.command("loop")
+@click.option("--events", type=click.IntRange(1_000), default=300_000, show_default=True, help="Events to learn.")
+@click.option("--baseline-events", type=click.IntRange(2), help="Events for the baseline; half as many by default.")
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Turns of both; the lowest counts.")
+@_json_option
+def loop_command(events: int, baseline_events: int | None, runs: int, as_json: bool) -> None:
+    """The whole worker against a bare Faust `async for` that only decodes JSON and counts.
+
+    100,000 simulated shoppers among 20,000 items; both sinks on. The lowest ratio of the runs is reported.
+
+    \b
+    Example:
+      millstream bench loop --json
+    """
+    from millstream.agents.bench.loop import loop
+    from millstream.agents.bench.place import place
+
+    def run() -> Report:
+        with place(_say, with_kafka=True) as where:
+            return _stoppable(
+                loop(where, events=events, baseline_events=baseline_events or events // 2, runs=runs, say=_say)
+            )
+
+    _report(run, as_json)
+
+
+@command.command("publish")
+@click.option(
+    "--events", type=click.IntRange(1_000), default=20_000, show_default=True, help="Events to make lists of."
+)
+@click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="For each side of a run.")
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Turns of both; the lowest counts.")
+@_json_option
+def publish_command(events: int, seconds: float, runs: int, as_json: bool) -> None:
+    """Lists a second through the Redis topic against plain pipelined SETs of the same bytes.
+
+    \b
+    Example:
+      millstream bench publish --seconds 10
+    """
+    from millstream.agents.bench.place import place
+    from millstream.agents.bench.publish import publish
+
+    def run() -> Report:
+        with place(_say, with_kafka=False) as where:
+            return _stoppable(publish(where, events=events, seconds=seconds, runs=runs, say=_say))
+
+    _report(run, as_json)
+
+
+@command.command("freshness")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), default=1_000.0, show_default=True, help="Events/s.")
+@click.option("--seconds", type=click.FloatRange(1), default=30.0, show_default=True, help="How long to offer them.")
+@_log_options
+@_json_option
+def freshness_command(
+    rate: float, seconds: float, log: Path | None, min_rating: float | None, exclude_consumed: bool, as_json: bool
+) -> None:
+    """From a producer's send to the first read, by another process, of a list that contains the event.
+
+    The baseline is the floor: the same events through a bare consumer that only stores.
+
+    \b
+    Examples:
+      millstream bench freshness
+      millstream bench freshness --log clicks.jsonl.gz --rate 2000 --seconds 60 --json
+    """
+    from millstream.agents.bench.freshness import freshness
+    from millstream.agents.bench.place import place
+
+    def run() -> Report:
+        name, columns = _log(log, min_rating, limit=max(1, int(rate * seconds)))
+        with place(_say, with_kafka=True, exclude_consumed=exclude_consumed) as where:
+            return _stoppable(freshness(where, name, columns, rate=rate, say=_say))
+
+    _report(run, as_json)
+
+
+@command.command("learn")
+@click.option(
+    "--events", type=click.IntRange(1), default=10_000, show_default=True, help="Events to measure, the last."
+)
+@click.option("--warm-events", type=click.IntRange(0), default=300_000, show_default=True, help="Events before those.")
+@_log_options
+@_json_option
+def learn_command(
+    events: int, warm_events: int, log: Path | None, min_rating: float | None, exclude_consumed: bool, as_json: bool
+) -> None:
+    """The step alone: events a second with a list after each, against none; and the bytes of a user and an item.
+
+    \b
+    Examples:
+      millstream bench learn
+      millstream bench learn --log ratings.csv --min-rating 4 --exclude-consumed --json
+    """
+    from millstream.agents.bench.learn import learn
+
+    def run() -> Report:
+        learning = load_settings().learning
+        config = dataclasses.replace(learning, exclude_consumed=learning.exclude_consumed or exclude_consumed)
+        name, columns = _log(log, min_rating, limit=warm_events + events)
+        return learn(name, columns, config, events=events, say=_say)
+
+    _report(run, as_json)
+
+
+def _log(path: Path | None, min_rating: float | None, *, limit: int) -> tuple[str, InteractionColumns]:
+    """Return the name and the first events of a log, or of simulated shoppers."""
+    if path is None:
+        from millstream.agents.bench.shoppers import shoppers_log
+
+        return "simulated shoppers", shoppers_log(limit)
+    from millstream.schemas.log_files import UnreadableLog
+    from millstream.schemas.recorded import read_events
+
+    try:
+        found = read_events(path, min_rating=min_rating, limit=limit)
+    except UnreadableLog as error:
+        raise Problem(str(error)) from error
+    if not len(found.columns):
+        raise Problem(
+            f"{path.name}: no event in it ({len(found.rejects):,} lines rejected, the rest below --min-rating)"
+        )
+    return path.name, found.columns
+
+
+def _say(line: str) -> None:
+    """Progress goes to standard error, so that standard output is the result alone."""
+    click.echo(line, err=True)
+
+
+def _stoppable(work: Coroutine[Any, Any, Report]) -> Report:
+    async def until_told() -> Report:
+        cancel_once_on_signals()
+        return await work
+
+    try:
+        return asyncio.run(until_told())
+    finally:
+        ignore_signals()
+
+
+def _report(run: Callable[[], Report], as_json: bool) -> None:
+    """Print what `run` returns. Ctrl-C stops what it started, and the exit status is 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        report = run()
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        click.echo("\nstopped, with all it had started", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except WrongResult as error:
+        raise Problem(f"the measurement is void: {error}") from error
+    console = Console(stderr=as_json, highlight=False)
+    console.print(report.table())
+    for fact in report.facts:
+        console.print(fact, markup=False, soft_wrap=True)
+    if as_json:
+        click.echo(json.dumps(report.as_json()))
