@@ -30,8 +30,9 @@ check: $(STAMP) broker ## Run ruff, mypy (strict) and the tests.
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench: $(STAMP) broker ## Measure speed, each figure beside its baseline (ARGS names which; default: loop).
-	@$(BIN)/millstream bench $(or $(ARGS),loop)
+bench: $(STAMP) broker ## Measure speed and freshness, each beside its baseline (ARGS="learn": another one).
+	@for each in $(if $(filter-out -%,$(firstword $(ARGS))),"",loop publish freshness); do \
+	  $(BIN)/millstream bench $$each $(ARGS); done
 
 lock: $(STAMP) ## Resolve the lock files anew from pyproject.toml.
 	@for each in "requirements.lock --all-extras" "deploy/requirements.lock --extra worker --extra serve"; do \

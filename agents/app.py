@@ -59,11 +59,11 @@ def create_app(settings: Settings) -> MillstreamApp:
         web_enabled=False,
         topic_disable_leader=True,
     )
-    # the source bounds what is in flight, so the channels never have to
-    most = settings.worker.max_in_flight_events
-    # a channel carries plain values as well as Faust's events, which its type does not say
-    chunks: Any = app.channel(maxsize=most)
-    records: Any = app.channel(maxsize=most)
+    # What the step cannot take yet waits in Kafka, where the next chunk takes all of it; chunks that waited here would
+    # have been cut as small as the trickle they came in, and each would be learned and published on its own.
+    # A channel carries plain values as well as Faust's events, which its type does not say.
+    chunks: Any = app.channel(maxsize=1)
+    records: Any = app.channel(maxsize=1)
     app.pipeline = pipeline = build(settings, interactions=chunks.put, items=records.put)
 
     @app.agent(chunks, name="interactions")

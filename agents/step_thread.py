@@ -113,7 +113,7 @@ class StepThread(Generic[S]):
         failed: Callable[[BaseException], None],
         effort: Effort | None = None,
         order: OrderLog | None = None,
-        max_waiting_chunks: int = 64,
+        max_waiting_chunks: int = 4,
         clock_s: Callable[[], float] = time.perf_counter,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -254,7 +254,7 @@ class StepThread(Generic[S]):
 
     def _apply_in_slices(self, step: S, chunk: Chunk, records: int, recorded_effort: int | None) -> None:
         first, settled = 0, 0
-        lists = last_of_each_user(chunk.columns.user_ids)
+        lists = last_of_each_user(chunk.columns)
         train_every = recorded_effort or self._effort.choose(self._waiting_s(len(chunk)))
         while True:
             last = min(first + self._slice_events(), len(chunk))

@@ -27,5 +27,3 @@ class LearningConfig:
     """With `exclude_consumed`: items of one user kept off the lists, the latest; a power of two from 16 on."""
     consumed_per_user: int = 32
     """With `exclude_consumed`: the same on average, over `max_users`."""
-    seed: int = 20_140_101
-    """Chance in the step is a function of this, the user and the position."""

@@ -70,7 +70,7 @@ def has_consumed(c: Consumed, user: int, item: int) -> bool:
 def consume(c: Consumed, user: int, item: int) -> None:
     """Add `item` to the user's row."""
     cells = units_of(c.size_class[user]) * UNIT
-    if c.chosen[user] >= cells:
+    if c.chosen[user] == cells:  # a row that has begun to overwrite its oldest no longer grows
         block = take(c.slab, c.item, c.size_class[user] + 1)
         if block >= 0:
             old, units = c.start[user], units_of(c.size_class[user])

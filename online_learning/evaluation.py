@@ -71,11 +71,25 @@ def evaluate(
         target=target,
         half=figures(measured.rank[half]),
         scored=figures(measured.rank[scored]),
-        new=figures(measured.rank[half & measured.pair_new]),
+        new=figures(measured.rank[half & _new_pairs(columns, target)]),
         all=figures(measured.rank[target]),
         popularity_half=better(figures(measured.popular_rank[half]), figures(measured.trending_rank[half])),
         state_hash=step.state_hash(),
     )
+
+
+def _new_pairs(columns: InteractionColumns, target: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark the targets whose user never chose their item before, shape (n,).
+
+    Exact, however long ago that was: the step itself remembers only a user's latest items.
+    """
+    pairs: set[tuple[str, str]] = set()
+    new = np.zeros(len(columns), np.bool_)
+    for at in np.flatnonzero(target).tolist():
+        pair = (columns.user_ids[at], columns.item_ids[at])
+        new[at] = pair not in pairs
+        pairs.add(pair)
+    return new
 
 
 def _joined(parts: list[Measured]) -> Measured:

@@ -223,7 +223,7 @@ def rank(m: Model, b: Bench, user: int, now_ms: int, seq: int, history: int, gap
         for at in range(held(c, user)):
             s.barred[c.item[c.start[user] + at // 16, at % 16]] = s.stamp[0]
     n = shortlist(s, h, m.popularity, m.recency, user, not exclude)
-    own = 0 if exclude else h.held[user]
+    own = 0 if exclude else min(h.held[user], CAP)
     describe(s, n, own, h, m.popularity, m.covisitation, user, now_ms, seq, b.signals)
     score(m.blend, history, gap, b.signals, n, b.weights, b.scores)
     return n

@@ -15,7 +15,7 @@ from .covisitation import LONG_HALF_LIFE, SHORT, TICK, Covisitation, faded, near
 from .decay import halved
 from .histories import Histories
 from .logarithm import logarithm
-from .popularity import COUNTS, EVENTS, FIRST, LAST, LAST_MS, PER_EVENT, PER_MS, USERS, Popularity, totalled
+from .popularity import ALL_TIME, COUNTS, EVENTS, FIRST, LAST, LAST_MS, PER_EVENT, PER_MS, USERS, Popularity
 from .shortlist import (
     AFTER_1,
     AFTER_2,
@@ -99,18 +99,21 @@ def describe(
     """
     tick = seq // TICK
     per_event = np.empty(COUNTS, np.float32)
-    for which in range(COUNTS):
-        total = totalled(p, which, seq, now_ms)
-        per_event[which] = np.float32(1.0 / total) if total > 0.0 else np.float32(0.0)
+    for which in range(COUNTS):  # as of the last event counted: a share does not age, and cannot overflow
+        per_event[which] = np.float32(1.0 / max(1.0, p.total[which]))
     for at in range(n):
         j = s.items[at]
         f = out[at]
         facts = p.facts[j]
         age = np.float32(seq - facts[LAST])
         age_ms = np.float32(max(0, now_ms - facts[LAST_MS]))
+        behind = np.float32(p.total_at[ALL_TIME, 0] - facts[LAST])
+        behind_ms = np.float32(p.total_at[ALL_TIME, 1] - facts[LAST_MS])
         value = p.value[j]
         for which in range(COUNTS):
-            f[which] = LEAST + per_event[which] * value[which] * halved(age * PER_EVENT[which] + age_ms * PER_MS[which])
+            f[which] = LEAST + per_event[which] * value[which] * halved(
+                behind * PER_EVENT[which] + behind_ms * PER_MS[which]
+            )
         interval = np.float32(facts[LAST] - facts[FIRST]) / np.float32(max(1, facts[EVENTS] - 1))
         f[8] = np.float32(1.0) + age
         f[9] = np.float32(1 + seq - facts[FIRST])

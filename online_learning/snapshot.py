@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,20 @@ from numpy.typing import NDArray
 
 FORMAT = 1
 HEADER = "header.json"
+_DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    EOFError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+"""What `zipfile` and `numpy` raise on bytes that are not what was written: a flipped flag reads as encryption, a
+version as one they do not know."""
 
 
 class UnreadableSnapshot(ValueError):
@@ -46,7 +62,8 @@ def write_snapshot(dump: Dump, directory: Path, keep: int) -> Path:
     partial = path.with_suffix(f".{os.getpid()}.partial")
     with partial.open("wb") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            header = {"format": FORMAT, **dump.header, "users": dump.users, "items": dump.items}
+            ids = {"users": dump.users, "items": dump.items}
+            header = {"format": FORMAT, **dump.header, **ids, "arrays": list(dump.arrays)}
             archive.writestr(HEADER, json.dumps(header, ensure_ascii=True))
             for name, array in dump.arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -55,7 +72,7 @@ def write_snapshot(dump: Dump, directory: Path, keep: int) -> Path:
         os.fsync(file.fileno())
     partial.rename(path)
     _sync(directory)
-    for old in list_snapshots(directory)[:-keep]:
+    for old in [*list_snapshots(directory)[:-keep], *directory.glob("state-*.partial")]:
         old.unlink(missing_ok=True)
     return path
 
@@ -80,16 +97,18 @@ def read_snapshot(path: Path) -> Dump:
                     f"{path}: format {header['format']}, this version reads up to {FORMAT}; "
                     "run the version that wrote it"
                 )
+            users, items, names = header.pop("users"), header.pop("items"), header.pop("arrays")
             arrays = {}
             for name in archive.namelist():
                 if name != HEADER:
                     with archive.open(name) as member:
                         arrays[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            if list(arrays) != names:  # the archive's table of contents has no checksum of its own
+                raise ValueError("arrays are missing")
+    except _DAMAGE as error:
         if isinstance(error, UnreadableSnapshot):
             raise
         raise UnreadableSnapshot(f"{path}: damaged ({error}); delete it to start from the one before") from error
-    users, items = header.pop("users"), header.pop("items")
     return Dump(header, arrays, users, items)
 
 

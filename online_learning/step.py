@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from millstream.schemas.columns import Chunk
+from millstream.schemas.columns import Chunk, InteractionColumns
 from millstream.schemas.records import Kind, Slate
 
 from .arena import MASK_128, Arena
@@ -197,7 +197,9 @@ class Step:
             raise ValueError(
                 f"the snapshot was made with other settings: {'; '.join(odd)}; put them back, or start without it"
             )
-        step = cls(config, inputs)
+        # an input no longer in the settings keeps its place behind the others: its events are in the state
+        gone = sorted({topic for topic, _, _ in dump.header["positions"]}.difference(inputs))
+        step = cls(config, (*inputs, *gone))
         step.seq = dump.header["seq"]
         step.generation = dump.header["generation"]
         step.last_ms = dump.header["last_ms"]
@@ -213,7 +215,7 @@ class Step:
         teaching = TEACHING[columns.kinds]
         users = np.where(teaching, self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
         if isinstance(make, bool):
-            make = last_of_each_user(columns.user_ids) if make else np.zeros(n, np.bool_)
+            make = last_of_each_user(columns) if make else np.zeros(n, np.bool_)
         at = np.flatnonzero(make & (users >= 0))
         listed = np.full(n, -1, np.int32)
         listed[at] = np.arange(len(at), dtype=np.int32)
@@ -254,10 +256,11 @@ class Step:
         return sum(end for (_, number), end in self.positions.items() if number == partition)
 
 
-def last_of_each_user(user_ids: Sequence[str]) -> NDArray[np.bool_]:
-    """Mark each event after which its user does not come again, shape (len(user_ids),)."""
-    last = np.zeros(len(user_ids), np.bool_)
-    last[list(dict(zip(user_ids, range(len(user_ids)), strict=True)).values())] = True
+def last_of_each_user(columns: InteractionColumns) -> NDArray[np.bool_]:
+    """Mark each choice after which its user makes no other, shape (n,); what teaches nothing refreshes no list."""
+    last = np.zeros(len(columns), np.bool_)
+    choices = np.flatnonzero(TEACHING[columns.kinds]).tolist()
+    last[list({columns.user_ids[at]: at for at in choices}.values())] = True
     return last
 
 

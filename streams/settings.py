@@ -70,10 +70,10 @@ def _redis_url(url: str) -> str:
 
 
 def _sizes(learning: LearningConfig) -> LearningConfig:
-    """Refuse every size below 1: each number of the learner is a cap or a length, but the seed."""
+    """Refuse every size below 1: each number of the learner is a cap or a length."""
     wrong: dict[str, tuple[object, str]] = {}
     for name, value in asdict(learning).items():
-        if isinstance(value, bool) or name == "seed":
+        if isinstance(value, bool):
             continue
         if isinstance(value, int) and value < 1:
             wrong[name] = (value, "must be at least 1")

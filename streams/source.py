@@ -115,6 +115,10 @@ class InteractionSource(Service):
         """Records delivered and not released."""
         self.outage = outage or Outage(f"Kafka at {settings.kafka.bootstrap_servers}")
         self._settings = settings
+        # Once full it reads again when there is room for a whole chunk: room comes back slice by slice, and chunks as
+        # small as slices would take from the step what lets it catch up, refreshing a user once a chunk.
+        worker = settings.worker
+        self._reads_again_at = max(0, worker.max_in_flight_events - worker.max_chunk_events)
         self._inputs = {each.topic for each in settings.inputs}
         self._receivers = dict(receivers)
         self._failed = failed
@@ -143,7 +147,7 @@ class InteractionSource(Service):
         self.in_flight -= records
         if self.in_flight == 0:
             self._idle.set()
-        if self.in_flight < self._settings.worker.max_in_flight_events:
+        if self.in_flight <= self._reads_again_at:
             self._room.set()
 
     async def drain(self, within_s: float) -> bool:

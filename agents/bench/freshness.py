@@ -132,8 +132,8 @@ async def _own_topic(where: Place) -> AsyncIterator[Settings]:
     settings = where.apart("floor")
     topic = f"{settings.inputs[0].topic}.floor"
     mine = settings.model_copy(update={"inputs": (Input(topic=topic),)})
-    await asyncio.to_thread(ensure_topics, mine)
     try:
+        ensure_topics(mine)  # not in a thread, which Ctrl-C would leave creating it when it is deleted
         yield mine
     finally:
         with admin_client(mine.kafka.bootstrap_servers) as client:

@@ -6,7 +6,6 @@ import sys
 import time
 
 from millstream.agents.demo_servers import Say
-from millstream.agents.warm_up import compile_kernels_saying_so
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.step import INTERACTIONS, Step
 from millstream.online_learning.vocabulary import Vocabulary
@@ -26,7 +25,6 @@ def learn(name: str, columns: InteractionColumns, learning: LearningConfig, *, e
     Measured from that one state with a list after each event (one event a chunk), without lists (the baseline, chunks
     of the same size), and in chunks of 1,000 events with one list for each user they touched.
     """
-    compile_kernels_saying_so()
     last = len(columns)
     first = max(0, last - events)
     warm = Step(learning)

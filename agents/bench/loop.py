@@ -163,19 +163,24 @@ async def _verify(
         raise WrongResult(
             f"{summary['seq']:,} of {events:,} events were learned, {summary['dead_letters']:,} became dead letters"
         )
-    users, behind = list(ends), 0
-    for first in range(0, len(users), _KEYS_PER_CALL):
-        some = users[first : first + _KEYS_PER_CALL]
-        values = await client.mget([list_key(settings.redis.prefix, "main", user) for user in some])
-        for user, value in zip(some, values, strict=True):
-            behind += value is None or Version.unpack(value[len(FORMAT) : _HEADER_BYTES]).position != ends[user]
-    if behind:
-        raise WrongResult(f"of {len(users):,} users {behind:,} have no list in Redis that contains their last event")
+    await verify_lists(client, settings.redis.prefix, ends)
     logged = await _records_of(settings, settings.topics.recommendations) - before
     if logged < summary["slates"]:
         raise WrongResult(
             f"Redis stored {summary['slates']:,} lists, {settings.topics.recommendations} got {logged:,} of them"
         )
+
+
+async def verify_lists(client: Any, prefix: str, ends: dict[str, int]) -> None:
+    """Raise `WrongResult` unless each user has a list in Redis whose position is the offset after their last event."""
+    users, behind = list(ends), 0
+    for first in range(0, len(users), _KEYS_PER_CALL):
+        some = users[first : first + _KEYS_PER_CALL]
+        values = await client.mget([list_key(prefix, "main", user) for user in some])
+        for user, value in zip(some, values, strict=True):
+            behind += value is None or Version.unpack(value[len(FORMAT) : _HEADER_BYTES]).position != ends[user]
+    if behind:
+        raise WrongResult(f"of {len(users):,} users {behind:,} have no list in Redis that contains their last event")
 
 
 async def _records_of(settings: Settings, topic: str) -> int:

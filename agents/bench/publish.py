@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 
 from millstream.agents.demo_servers import Say
-from millstream.agents.warm_up import compile_kernels_saying_so
 from millstream.online_learning.step import INTERACTIONS, Step
 from millstream.schemas.columns import Chunk
 from millstream.schemas.records import Slate, Version
@@ -75,7 +74,6 @@ async def publish(where: Place, *, events: int, seconds: float, runs: int, say: 
 
 def _slates(settings: Settings, events: int, say: Say) -> list[Slate]:
     """Return the newest list of every user of the simulated log."""
-    compile_kernels_saying_so()
     say(f"making lists of {events:,} simulated events")
     columns, step = shoppers_log(events), Step(settings.learning)
     newest: dict[str, Slate] = {}

@@ -195,9 +195,12 @@ def _stoppable(work: Coroutine[Any, Any, Report]) -> Report:
 
 
 def _report(run: Callable[[], Report], as_json: bool) -> None:
-    """Print what `run` returns. Ctrl-C stops what it started, and the exit status is 130."""
+    """Print what `run` returns, kernels compiled before. Ctrl-C stops what it started; the exit status is then 130."""
+    from millstream.agents.warm_up import compile_kernels_saying_so
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        compile_kernels_saying_so()
         report = run()
     except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("\nstopped, with all it had started", err=True)

@@ -1,0 +1,67 @@
+"""Small logs for the tests of the learning core, and a step small enough to fill to its caps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from millstream.online_learning.config import LearningConfig
+from millstream.online_learning.simulated_catalogue import CatalogueConfig
+from millstream.online_learning.simulator import Simulator, SimulatorConfig
+from millstream.online_learning.step import INTERACTIONS
+from millstream.schemas.columns import Chunk, InteractionColumns
+from millstream.schemas.records import Kind
+
+START_MS = 1_700_000_000_000
+SMALL = LearningConfig(max_users=2_000, max_items=1_000)
+
+
+def columns_of(
+    users: Sequence[str],
+    items: Sequence[str],
+    *,
+    ts_ms: Sequence[int] | None = None,
+    kinds: Sequence[Kind] | None = None,
+    offsets: Sequence[int] | None = None,
+) -> InteractionColumns:
+    """Columns of these events: clicks a second apart with offsets from 0, where nothing else is said."""
+    n = len(users)
+    times = np.array(ts_ms if ts_ms is not None else range(START_MS, START_MS + 1_000 * n, 1_000), np.int64)
+    return InteractionColumns(
+        user_ids=list(users),
+        item_ids=list(items),
+        kinds=np.array(kinds if kinds is not None else [Kind.click] * n, np.int8),
+        ts_ms=times,
+        values=np.full(n, np.nan),
+        as_of_ms=times,
+        offsets=np.array(offsets if offsets is not None else range(n), np.int64),
+    )
+
+
+def chunk_of(columns: InteractionColumns, *, start: int | None = None, partition: int = 0) -> Chunk:
+    """The columns as one chunk that ends with its last event."""
+    first = int(columns.offsets[0]) if start is None else start
+    return Chunk(INTERACTIONS, partition, first, int(columns.offsets[-1]) + 1, columns)
+
+
+def simulated(events: int, *, seed: int = 3, users: int = 400, items: int = 300) -> InteractionColumns:
+    """A stretch of a small simulated shop: repeats, carts, purchases, new items."""
+    catalogue = CatalogueConfig(items=items, topics=6, new_item_every_s=5.0)
+    return Simulator(SimulatorConfig(seed=seed, users=users, catalogue=catalogue, concurrent_sessions=40)).events(
+        events
+    )
+
+
+def random_log(events: int, *, users: int, items: int, seed: int, distinct: bool = False) -> InteractionColumns:
+    """Skewed choices with gaps from nothing to a day; with `distinct` no user chooses an item twice."""
+    rng = np.random.default_rng(seed)
+    weights = 1.0 / np.arange(1, items + 1)
+    user = rng.integers(0, users, events)
+    item = rng.choice(items, events, p=weights / weights.sum())
+    gaps = rng.choice([0, 1, 900, 40_000, 2_000_000, 86_400_000], events, p=[0.2, 0.2, 0.3, 0.2, 0.09, 0.01])
+    pairs = list(zip(user.tolist(), item.tolist(), (START_MS + np.cumsum(gaps)).tolist(), strict=True))
+    if distinct:
+        pairs = list({(u, i): (u, i, at) for u, i, at in reversed(pairs)}.values())[::-1]
+        pairs.sort(key=lambda event: event[2])
+    return columns_of([f"u{u}" for u, _, _ in pairs], [f"i{i}" for _, i, _ in pairs], ts_ms=[at for _, _, at in pairs])
