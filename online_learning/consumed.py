@@ -75,7 +75,8 @@ def consume(c: Consumed, user: int, item: int) -> None:
         if block >= 0:
             old, units = c.start[user], units_of(c.size_class[user])
             for unit in range(units):
-                c.item[block + unit] = c.item[old + unit]
+                for cell in range(UNIT):
+                    c.item[block + unit, cell] = c.item[old + unit, cell]
                 c.unit_dirty[block + unit] = 1
             for unit in range(units, units_of(c.size_class[user] + 1)):
                 c.item[block + unit] = 0

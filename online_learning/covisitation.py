@@ -247,12 +247,14 @@ def _grow(c: Covisitation, source: int) -> bool:
     c.slab_dirty[0] = 1
     old = c.start[source]
     for unit in range(units_of(size_class)):
-        c.neighbour[block + unit] = c.neighbour[old + unit]
-        c.touch[block + unit] = c.touch[old + unit]
-        c.long[block + unit] = c.long[old + unit]
-        c.session[block + unit] = c.session[old + unit]
-        c.near_touch[block + unit] = c.near_touch[old + unit]
-        c.near[block + unit] = c.near[old + unit]
+        for at in range(UNIT):
+            c.neighbour[block + unit, at] = c.neighbour[old + unit, at]
+            c.touch[block + unit, at] = c.touch[old + unit, at]
+            c.long[block + unit, at] = c.long[old + unit, at]
+            c.session[block + unit, at] = c.session[old + unit, at]
+            c.near_touch[block + unit, at] = c.near_touch[old + unit, at]
+            for relation in range(NEAR_RELATIONS):
+                c.near[block + unit, at, relation] = c.near[old + unit, at, relation]
         c.unit_dirty[block + unit] = 1
     for unit in range(units_of(size_class), units_of(size_class + 1)):  # a block that is used again starts empty
         c.neighbour[block + unit] = 0

@@ -18,8 +18,9 @@ from .covisitation import Covisitation, covisit
 from .histories import Histories, find, remember
 from .popularity import ALL_TIME, BEST, EVENTS, H40, Popularity, count, counted
 from .recency import Recency, chosen
-from .shortlist import CAP, LONG98, Scratch, shortlist, walk
+from .shortlist import CAP, Scratch, bar, is_barred, shortlist, walk
 from .signals import GROUP_OF, SIGNALS, describe
+from .slab import UNIT
 
 SERVING_GAP_MS = 10_000
 """A published list is made for a look this long after the event: the gap to the next one is not known yet."""
@@ -221,7 +222,7 @@ def rank(m: Model, b: Bench, user: int, now_ms: int, seq: int, history: int, gap
     if exclude:
         c = m.consumed
         for at in range(held(c, user)):
-            s.barred[c.item[c.start[user] + at // 16, at % 16]] = s.stamp[0]
+            bar(s, c.item[c.start[user] + at // UNIT, at % UNIT])
     n = shortlist(s, h, m.popularity, m.recency, user, not exclude)
     own = 0 if exclude else min(h.held[user], CAP)
     describe(s, n, own, h, m.popularity, m.covisitation, user, now_ms, seq, b.signals)
@@ -248,8 +249,8 @@ def make_list(m: Model, b: Bench, user: int, ts_ms: int, seq: int, exclude: bool
         lists.contribution[row, at, :] = np.float32(0.0)
         for k in range(SIGNALS):
             lists.contribution[row, at, GROUP_OF[k]] += b.weights[k] * b.signals[best, k]
-        met = s.far[item, LONG98] > np.float32(0.0)
-        lists.via[row, at] = h.item[user, s.via[item]] if met else -1
+        via = s.via[s.slot[item]]
+        lists.via[row, at] = h.item[user, via] if via >= 0 else -1
 
 
 @kernel
@@ -297,7 +298,7 @@ def _rank_by_count(m: Model, b: Bench, item: int, which: int, seq: int, now_ms: 
     The board answers when the item is on it above its last place; otherwise, and where barred items leave fewer than
     20 above the board's end, every item is counted.
     """
-    p, barred, stamp = m.popularity, b.scratch.barred, b.scratch.stamp[0]
+    p, s = m.popularity, b.scratch
     mine = counted(p, item, which, seq, now_ms)
     above = 0
     tied = 0
@@ -305,7 +306,7 @@ def _rank_by_count(m: Model, b: Bench, item: int, which: int, seq: int, now_ms: 
     for at in range(p.best_held[which]):
         j = p.best[which, at]
         last = counted(p, j, which, seq, now_ms)
-        if barred[j] != stamp and j != item:
+        if j != item and not is_barred(s, j):
             if last > mine:
                 above += 1
             elif last == mine:
@@ -314,7 +315,7 @@ def _rank_by_count(m: Model, b: Bench, item: int, which: int, seq: int, now_ms: 
         above = 0
         tied = 0
         for j in range(items):
-            if p.facts[j, EVENTS] > 0 and barred[j] != stamp and j != item:
+            if p.facts[j, EVENTS] > 0 and j != item and not is_barred(s, j):
                 theirs = counted(p, j, which, seq, now_ms)
                 if theirs > mine:
                     above += 1

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .compiled import inlined, kernel
 from .covisitation import (
     LONG_HALF_LIFE,
+    NEAR_HALF_LIVES,
     NEXT,
     QUICK,
     REACH,
@@ -29,7 +30,7 @@ from .covisitation import (
 )
 from .decay import halved
 from .histories import Histories
-from .popularity import Popularity
+from .popularity import COUNTS, Popularity
 from .recency import Recency
 from .slab import UNIT
 
@@ -44,61 +45,98 @@ POPULAR = np.array([4, 3, 2, 0, 5], np.int64)
 OWN_MOST, OWN_RECENT = 100, 40
 PROPOSED_POPULAR = 30
 TINY = np.float32(1e-9)
+OPEN, LISTED, BARRED = 0, 1, 2
 LONG_PER_TICK = np.float32(TICK / LONG_HALF_LIFE)
 SESSION_PER_TICK = np.float32(TICK / SESSION_HALF_LIFE)
+SHORT_PER_TICK = np.float32(TICK / NEAR_HALF_LIVES[SHORT])
+QUICK_PER_TICK = np.float32(TICK / NEAR_HALF_LIVES[QUICK])
 
 
 class Scratch(NamedTuple):
-    """Working memory of one ranking thread; holds nothing between two rankings."""
+    """Working memory of one ranking thread; holds nothing between two rankings.
 
-    far: NDArray[np.float32]
-    """By item row, shape (items, 4)."""
-    near: NDArray[np.float32]
-    """By item row, shape (items, 8)."""
-    via: NDArray[np.int32]
-    """History place of the largest LONG term, by item row, shape (items,)."""
+    Each item that a ranking meets gets a slot, 1, 2, …, and what is added up for it stands at its slot: a few thousand
+    rows side by side, where the catalogue's own rows would be strewn over memory.
+    """
+
+    slot: NDArray[np.int32]
+    """Slot of an item in the present ranking, 0 for none; shape (items,)."""
     met: NDArray[np.int32]
-    """Items met on the walk: those whose queries are not zero, shape (items,)."""
-    on_list: NDArray[np.int64]
-    """Stamp of the ranking an item was last shortlisted in, shape (items,)."""
-    barred: NDArray[np.int64]
-    """Stamp of the ranking an item was last barred in, shape (items,)."""
-    stamp: NDArray[np.int64]
-    """[0]: the ranking in progress; [1]: items met."""
+    """Item at a slot, shape (items + 1,)."""
+    far: NDArray[np.float32]
+    """Shape (items + 1, 4)."""
+    near: NDArray[np.float32]
+    """Shape (items + 1, 8)."""
+    via: NDArray[np.int32]
+    """History place of the largest LONG term, or -1; shape (items + 1,)."""
+    standing: NDArray[np.uint8]
+    """OPEN, LISTED or BARRED, shape (items + 1,)."""
+    slots: NDArray[np.int64]
+    """[0]: slots given out; [1]: of these, by the walk."""
     heap: NDArray[np.int32]
     heap_key: NDArray[np.float32]
     items: NDArray[np.int32]
     """The shortlist, shape (CAP,)."""
+    per_event: NDArray[np.float32]
+    """By popularity count, 1 over the sum of all items' counts, shape (COUNTS,)."""
     long: NDArray[np.float32]
     session: NDArray[np.float32]
+    """Working rows of one unit of cells, shape (UNIT,) each."""
 
 
 def scratch(items: int) -> Scratch:
     """Reserve working memory for `items` rows."""
     return Scratch(
-        far=np.zeros((items, 4), np.float32),
-        near=np.zeros((items, 8), np.float32),
-        via=np.zeros(items, np.int32),
-        met=np.zeros(items, np.int32),
-        on_list=np.zeros(items, np.int64),
-        barred=np.zeros(items, np.int64),
-        stamp=np.zeros(2, np.int64),
+        slot=np.zeros(items, np.int32),
+        met=np.zeros(items + 1, np.int32),
+        far=np.zeros((items + 1, 4), np.float32),
+        near=np.zeros((items + 1, 8), np.float32),
+        via=np.zeros(items + 1, np.int32),
+        standing=np.zeros(items + 1, np.uint8),
+        slots=np.zeros(2, np.int64),
         heap=np.zeros(CAP, np.int32),
         heap_key=np.zeros(CAP, np.float32),
         items=np.zeros(CAP, np.int32),
+        per_event=np.zeros(COUNTS, np.float32),
         long=np.zeros(UNIT, np.float32),
         session=np.zeros(UNIT, np.float32),
     )
 
 
+@inlined
+def slot_of(s: Scratch, item: int) -> int:
+    """Return the item's slot; one met for the first time gets a new one, with nothing added up yet."""
+    slot = s.slot[item]
+    if slot == 0:
+        s.slots[0] += 1
+        slot = np.int32(s.slots[0])
+        s.slot[item] = slot
+        s.met[slot] = item
+        s.far[slot, :] = np.float32(0.0)
+        s.near[slot, :] = np.float32(0.0)
+        s.via[slot] = -1
+        s.standing[slot] = OPEN
+    return int(slot)
+
+
+@kernel
+def bar(s: Scratch, item: int) -> None:
+    """Keep `item` off this ranking's shortlist."""
+    s.standing[slot_of(s, item)] = BARRED
+
+
+@kernel
+def is_barred(s: Scratch, item: int) -> bool:
+    """Tell whether `item` is barred from this ranking."""
+    return bool(s.slot[item] > 0 and s.standing[s.slot[item]] == BARRED)
+
+
 @kernel
 def walk(s: Scratch, c: Covisitation, h: Histories, user: int, now_ms: int, seq: int) -> None:
-    """Add up every query over the user's history, newest first, into `s.far`, `s.near` and `s.met`."""
-    for at in range(s.stamp[1]):
-        s.far[s.met[at], :] = np.float32(0.0)
-        s.near[s.met[at], :] = np.float32(0.0)
-    s.stamp[0] += 1
-    s.stamp[1] = 0
+    """Begin a ranking: add up every query over the user's history, newest first, into `s.far` and `s.near`."""
+    for slot in range(1, s.slots[0] + 1):
+        s.slot[s.met[slot]] = 0
+    s.slots[0] = 0
     tick = seq // TICK
     w98, w9, w7 = np.float32(1.0), np.float32(1.0), np.float32(1.0)
     for place in range(h.held[user]):
@@ -110,6 +148,7 @@ def walk(s: Scratch, c: Covisitation, h: Histories, user: int, now_ms: int, seq:
         w98 *= np.float32(0.98)
         w9 *= np.float32(0.9)
         w7 *= np.float32(0.7)
+    s.slots[1] = s.slots[0]
 
 
 @kernel
@@ -131,29 +170,24 @@ def _walk_far(
     in_session = session > np.float32(1e-3)
     if not in_session:
         s.session[:] = np.float32(0.0)
-    met = s.stamp[1]
     unit = c.start[source]
     while length > 0:
         _fade_unit(c.long[unit], c.touch[unit], tick, LONG_PER_TICK, long_factor, s.long)
         if in_session:
             _fade_unit(c.session[unit], c.touch[unit], tick, SESSION_PER_TICK, session_factor, s.session)
         for at in range(min(length, UNIT)):
-            j = c.neighbour[unit, at]
-            q = s.far[j]
+            slot = slot_of(s, c.neighbour[unit, at])
+            q = s.far[slot]
             term = s.long[at]
-            if q[LONG98] == np.float32(0.0):
-                s.met[met] = j
-                met += 1
             far = w98 * term
             q[LONG98] += far
             q[LONG9] += w9 * term
             if far > q[LONG_MAX]:
                 q[LONG_MAX] = far
-                s.via[j] = place
+                s.via[slot] = place
             q[SESSION_SUM] += s.session[at]
         length -= UNIT
         unit += 1
-    s.stamp[1] = met
 
 
 @inlined
@@ -179,23 +213,29 @@ def _walk_near(s: Scratch, c: Covisitation, source: int, place: int, tick: int, 
     quick_factor = w7 / (c.near_mass[source, QUICK] * near_faded(QUICK, tick, touch) + TINY)
     next_total = c.near_mass[source, NEXT] * near_faded(NEXT, tick, touch) + TINY
     back_total = c.near_mass[source, REVERSE] * near_faded(REVERSE, tick, touch) + TINY
-    first = c.start[source]
-    for cell in range(c.length[source]):
-        unit, at = first + cell // UNIT, cell % UNIT
-        near = c.near[unit, at]
-        q = s.near[c.neighbour[unit, at]]
-        fade = near_faded(SHORT, tick, c.near_touch[unit, at])
-        direct = near[SHORT] * fade
-        q[SHORT_SUM] += direct * short_factor
-        q[QUICK_SUM] += near[QUICK] * near_faded(QUICK, tick, c.near_touch[unit, at]) * quick_factor
-        if place == 0:
-            q[NEXT_SHARE] = near[NEXT] * fade / next_total
-            q[BACK] = near[REVERSE] * fade / back_total
-            q[AFTER_1] = direct / short_total
-        elif place == 1:
-            q[AFTER_2] = direct / short_total
-        else:
-            q[AFTER_3] += direct / short_total / np.float32(3.0)
+    unit = c.start[source]
+    length = c.length[source]
+    while length > 0:
+        for at in range(UNIT):
+            age = np.float32(tick - c.near_touch[unit, at])
+            s.long[at] = halved(age * SHORT_PER_TICK)
+            s.session[at] = halved(age * QUICK_PER_TICK)
+        for at in range(min(length, UNIT)):
+            slot = s.slot[c.neighbour[unit, at]]
+            fade = s.long[at]
+            direct = c.near[unit, at, SHORT] * fade
+            s.near[slot, SHORT_SUM] += direct * short_factor
+            s.near[slot, QUICK_SUM] += c.near[unit, at, QUICK] * s.session[at] * quick_factor
+            if place == 0:
+                s.near[slot, NEXT_SHARE] = c.near[unit, at, NEXT] * fade / next_total
+                s.near[slot, BACK] = c.near[unit, at, REVERSE] * fade / back_total
+                s.near[slot, AFTER_1] = direct / short_total
+            elif place == 1:
+                s.near[slot, AFTER_2] = direct / short_total
+            else:
+                s.near[slot, AFTER_3] += direct / short_total / np.float32(3.0)
+        length -= UNIT
+        unit += 1
 
 
 @kernel
@@ -222,43 +262,41 @@ def shortlist(s: Scratch, h: Histories, p: Popularity, r: Recency, user: int, ow
     return n
 
 
-@kernel
+@inlined
 def _propose(s: Scratch, item: int, n: int, limit: int) -> int:
-    if n < limit and s.on_list[item] != s.stamp[0] and s.barred[item] != s.stamp[0]:
-        s.on_list[item] = s.stamp[0]
-        s.items[n] = item
-        return n + 1
+    if n < limit:
+        slot = slot_of(s, item)
+        if s.standing[slot] == OPEN:
+            s.standing[slot] = LISTED
+            s.items[n] = item
+            return n + 1
     return n
 
 
 @kernel
 def _best_met(s: Scratch, queries: NDArray[np.float32], by: int, most: int, n: int) -> int:
-    """Append the `most` best met items by one query that are not yet listed; ties go to the lower row."""
-    stamp = s.stamp[0]
+    """Append the `most` best items of the walk by one query that are still open; ties go to the lower row."""
     most = min(most, CAP - n)
     if most <= 0:
         return n
     held = 0
     key, heap = s.heap_key, s.heap
-    for at in range(s.stamp[1]):
-        item = s.met[at]
-        value = queries[item, by]
-        if value <= np.float32(0.0) or s.on_list[item] == stamp or s.barred[item] == stamp:
+    for slot in range(1, s.slots[1] + 1):
+        value = queries[slot, by]
+        if value <= np.float32(0.0) or s.standing[slot] != OPEN:
             continue
+        item = s.met[slot]
         if held < most:
             _sift_up(heap, key, held, item, value)
             held += 1
         elif value > key[0] or (value == key[0] and item < heap[0]):
             _sift_down(heap, key, held, item, value)
     for at in range(held):
-        item = heap[at]
-        s.on_list[item] = stamp
-        s.items[n] = item
-        n += 1
+        n = _propose(s, heap[at], n, CAP)
     return n
 
 
-@kernel
+@inlined
 def _worse(value: np.float32, item: int, other_value: np.float32, other_item: int) -> bool:
     """Tell whether the first has the lower value, or the same and the higher row: what a heap's root is."""
     return bool(value < other_value or (value == other_value and item > other_item))

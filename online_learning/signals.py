@@ -98,7 +98,7 @@ def describe(
     (1 where there is nothing to say), then all logarithms are taken at once, then the plain signals are set.
     """
     tick = seq // TICK
-    per_event = np.empty(COUNTS, np.float32)
+    per_event = s.per_event
     for which in range(COUNTS):  # as of the last event counted: a share does not age, and cannot overflow
         per_event[which] = np.float32(1.0 / max(1.0, p.total[which]))
     for at in range(n):
@@ -123,7 +123,8 @@ def describe(
         short_total = TINY + c.near_mass[j, SHORT] * near_faded(SHORT, tick, c.near_mass_touch[j])
         short_mass = np.float32(1.0) / np.sqrt(np.sqrt(short_total))
         long_mass = np.float32(1.0) / np.sqrt(TINY + c.mass[j, 0] * faded(LONG_HALF_LIFE, tick, c.mass_touch[j]))
-        q, near = s.far[j], s.near[j]
+        slot = s.slot[j]
+        q, near = s.far[slot], s.near[slot]
         f[13] = LEAST + near[NEXT_SHARE]
         f[14] = LEAST + near[SHORT_SUM] * short_mass
         f[15] = LEAST + q[LONG9] * long_mass

@@ -68,7 +68,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 _VERSION = struct.Struct(">QQQ")
 
 
-class Version(msgspec.Struct, frozen=True, order=True, array_like=True):
+class Version(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
     """How new a list is: three numbers below 2^53, compared in order; the greater replaces the lesser.
 
     `generation` is raised by a rebuild's switch-over, a re-created topic or a changed partition count; `position` is
@@ -90,7 +90,7 @@ class Version(msgspec.Struct, frozen=True, order=True, array_like=True):
         return cls(*_VERSION.unpack(packed))
 
 
-class Reason(msgspec.Struct, frozen=True, array_like=True):
+class Reason(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One part of a score: which signal, how much of the score it makes, and the event or item it came from."""
 
     signal: str
@@ -98,7 +98,7 @@ class Reason(msgspec.Struct, frozen=True, array_like=True):
     evidence: str = ""
 
 
-class ScoredItem(msgspec.Struct, frozen=True, array_like=True):
+class ScoredItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One place on a list. Higher scores come first; the reasons' contributions sum to the score."""
 
     item_id: str
@@ -107,7 +107,7 @@ class ScoredItem(msgspec.Struct, frozen=True, array_like=True):
     propensity: float | None = None
 
 
-class Slate(msgspec.Struct, frozen=True, kw_only=True):
+class Slate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One refreshed top-k list of one user, best first.
 
     `as_of_ms` is the Kafka timestamp of the last event it contains; `generated_ts_ms` is the wall clock when it was
