@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import redis
 
@@ -60,6 +61,7 @@ def servers(
     say: Say,
     name: str = "demo",
     partitions: int = 1,
+    effort: Literal["adaptive", "full"] = "full",
 ) -> Iterator[Servers]:
     """Bring up what is missing, and take it down at the end unless `keep`.
 
@@ -101,6 +103,7 @@ def servers(
             snapshots=snapshots,
             group=run,
             partitions=partitions,
+            effort=effort,
         )
         if not keep and theirs_answers:
             stack.callback(_forget_keys, mine)
@@ -127,6 +130,7 @@ def _settings_of_run(
     snapshots: Path,
     group: str,
     partitions: int,
+    effort: Literal["adaptive", "full"],
 ) -> Settings:
     topics = settings.topics
     names = {
@@ -142,8 +146,7 @@ def _settings_of_run(
             "topics": topics.model_copy(update={**names, "partitions": partitions}),
             "learning": replace(settings.learning, exclude_consumed=exclude_consumed),
             "snapshots": settings.snapshots.model_copy(update={"directory": snapshots, "start": "earliest"}),
-            # the state is to be the one that `evaluate` reaches on the same log
-            "worker": settings.worker.model_copy(update={"effort": "full"}),
+            "worker": settings.worker.model_copy(update={"effort": effort}),
         }
     )
 

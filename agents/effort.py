@@ -11,8 +11,8 @@ from typing import Literal
 FULL = 1
 LEAST = 16
 """At least one event in sixteen trains: 6 %."""
-_MUCH_S = 0.10
-_LITTLE_S = 0.02
+_MUCH_S = 0.03
+_LITTLE_S = 0.006
 
 
 class Effort:

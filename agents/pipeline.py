@@ -7,7 +7,9 @@ source ─▶ (Faust channel and agent) ─▶ intake ─▶ step thread ─▶ 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import sys
 import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -45,6 +47,7 @@ _REDIS_ANSWERS_WITHIN_S = 5.0
 _DRAIN_WITHIN_S = 1.5
 _FLUSH_WITHIN_S = 0.5
 _CLOSE_WITHIN_S = 0.5
+_SWITCH_S = 0.0005
 _THREAD_ENDS_WITHIN_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -173,6 +176,11 @@ class Pipeline(Service):
         """Connect, resume, and begin to read. Raises `Unavailable` with the remedy within ten seconds."""
         # its client logs lost connections many times a second; the outage lines say it once, with the address
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        # after each kernel the step's thread waits for the interpreter this long while the event loop is busy; the
+        # default of 5 ms would be half a slice
+        sys.setswitchinterval(_SWITCH_S)
+        # what start-up made lives as long as the process: the collector need not look at it again and again
+        gc.freeze()
         parts = self.parts
         await self._check_redis()
         parts.snapshots.check_directory()

@@ -56,6 +56,7 @@ def place(say: Say, *, with_kafka: bool, exclude_consumed: bool = False) -> Iter
             say=say,
             name="bench",
             partitions=PARTITIONS,
+            effort="adaptive",
         ) as found,
     ):
         if with_kafka and found.kafka is None:
