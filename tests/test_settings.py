@@ -38,14 +38,14 @@ def test_arguments_win_over_variables_and_variables_over_the_file(
 ) -> None:
     """Each source only replaces the keys it has, within a section too."""
     (folder / "millstream.toml").write_text(
-        "[redis]\nprefix = 'file:'\nlist_ttl_s = 10\nfeed_length = 30\n[learning]\nmax_users = 5\nseed = 6\n"
+        "[redis]\nprefix = 'file:'\nlist_ttl_s = 10\nfeed_length = 30\n[learning]\nmax_users = 5\nmax_items = 6\n"
     )
     monkeypatch.setenv("MILLSTREAM_REDIS__LIST_TTL_S", "20")
     monkeypatch.setenv("MILLSTREAM_REDIS__FEED_LENGTH", "20")
-    monkeypatch.setenv("millstream_learning__seed", "7")
+    monkeypatch.setenv("millstream_learning__max_items", "7")
     settings = load_settings(redis={"feed_length": 40})
     assert (settings.redis.prefix, settings.redis.list_ttl_s, settings.redis.feed_length) == ("file:", 20, 40)
-    assert (settings.learning.max_users, settings.learning.seed) == (5, 7)
+    assert (settings.learning.max_users, settings.learning.max_items) == (5, 7)
 
 
 def test_a_variable_may_hold_a_whole_section_or_list_as_json(monkeypatch: pytest.MonkeyPatch) -> None:

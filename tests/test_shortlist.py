@@ -27,6 +27,7 @@ from millstream.online_learning.shortlist import (
     AFTER_3,
     BACK,
     CAP,
+    LISTED,
     LONG9,
     LONG98,
     LONG_MAX,
@@ -36,8 +37,10 @@ from millstream.online_learning.shortlist import (
     SHORT_SUM,
     Scratch,
     _best_met,
+    bar,
     scratch,
     shortlist,
+    slot_of,
     walk,
 )
 from millstream.online_learning.slab import UNIT
@@ -125,14 +128,16 @@ def test_the_walk_adds_up_every_query_as_defined(step: Step, user: int, later_ms
     walked(step, s, (user + 1) % USERS, now_ms)  # what another ranking left behind must not show
     walked(step, s, user, now_ms)
     far, near, via = queries(step, user, now_ms)
-    met = s.met[: s.stamp[1]].tolist()
+    slots = range(1, int(s.slots[1]) + 1)
+    met = s.met[slots.start : slots.stop].tolist()
     assert sorted(met) == sorted(np.flatnonzero(far[:, LONG98]).tolist())
-    np.testing.assert_allclose(s.far, far, rtol=0.01, atol=1e-6)
-    np.testing.assert_allclose(s.near, near, rtol=0.01, atol=1e-6)
-    for j in met:
-        runners_up = sorted((place for place in {via[j], int(s.via[j])}), reverse=True)
+    assert [int(s.slot[item]) for item in met] == list(slots)
+    np.testing.assert_allclose(s.far[list(slots)], far[met], rtol=0.01, atol=1e-6)
+    np.testing.assert_allclose(s.near[list(slots)], near[met], rtol=0.01, atol=1e-6)
+    for slot, j in zip(slots, met, strict=True):
+        runners_up = sorted((place for place in {via[j], int(s.via[slot])}), reverse=True)
         if len(runners_up) > 1:  # only where two terms are as good as equal
-            assert s.far[j, LONG_MAX] == pytest.approx(far[j, LONG_MAX], rel=1e-4)
+            assert s.far[slot, LONG_MAX] == pytest.approx(far[j, LONG_MAX], rel=1e-4)
 
 
 @settings(deadline=None, max_examples=60)
@@ -148,24 +153,26 @@ def test_the_best_by_a_query_are_those_of_a_sort(
     """The highest values win, ties go to the lower row; zeros, barred and listed items are passed over."""
     s = scratch(120)
     n = len(values)
-    s.stamp[:] = (1, n)
-    s.met[:n] = np.random.default_rng(n).permutation(n)
-    s.far[:n, LONG98] = values
-    s.on_list[sorted(already)] = 1
-    s.barred[sorted(barred)] = 1
+    for item in np.random.default_rng(n).permutation(n):
+        s.far[slot_of(s, item), LONG98] = values[item]
+    s.slots[1] = s.slots[0]
+    for item in sorted(already):
+        s.standing[slot_of(s, item)] = LISTED
+    for item in sorted(barred):
+        bar(s, item)
     free = [item for item in range(n) if values[item] > 0 and item not in already | barred]
     expected = sorted(free, key=lambda item: (-values[item], item))[:most]
     count = _best_met(s, s.far, LONG98, most, 0)
     assert sorted(s.items[:count].tolist()) == sorted(expected)
-    assert all(s.on_list[item] == 1 for item in expected)
+    assert all(s.standing[s.slot[item]] == LISTED for item in expected)
 
 
 def test_the_shortlist_never_exceeds_its_cap() -> None:
     """Near the cap only what fits is taken."""
     s = scratch(400)
-    s.stamp[:] = (1, 400)
-    s.met[:] = np.arange(400)
-    s.far[:, LONG98] = 1.0
+    for item in range(400):
+        s.far[slot_of(s, item), LONG98] = 1.0
+    s.slots[1] = s.slots[0]
     assert _best_met(s, s.far, LONG98, 300, CAP - 3) == CAP
     assert s.items[CAP - 3 :].tolist() == [0, 1, 2] or sorted(s.items[CAP - 3 :].tolist()) == [0, 1, 2]
     assert _best_met(s, s.far, LONG98, 300, CAP) == CAP
@@ -197,7 +204,8 @@ def test_barred_items_are_never_listed(step: Step, user: int) -> None:
     walked(step, s, user, step.last_ms)
     h, p = step.model.histories, step.model.popularity
     barred = {*h.item[user, : h.held[user]].tolist(), *p.best[0, :10].tolist()}
-    s.barred[sorted(barred)] = s.stamp[0]
+    for item in sorted(barred):
+        bar(s, item)
     items = listed(step, s, user, own=False)
     assert items
     assert not barred & set(items)
@@ -208,6 +216,6 @@ def test_a_user_without_history_is_offered_what_is_popular_and_recent(step: Step
     s = scratch(SMALL.max_items)
     nobody = step.users.capacity
     walked(step, s, nobody, step.last_ms)
-    assert s.stamp[1] == 0
+    assert s.slots[1] == 0
     items = listed(step, s, nobody, own=True)
     assert set(step.model.popularity.best[0, :30].tolist()) <= set(items)
