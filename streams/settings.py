@@ -177,8 +177,8 @@ class Worker(_Section):
 
     slice_ms: float = Field(default=10.0, gt=0)
     """Longest the step holds its thread before what it made goes out."""
-    max_chunk_events: int = Field(default=1_000, ge=1)
-    max_in_flight_events: int = Field(default=8_000, ge=1)
+    max_chunk_events: int = Field(default=4_000, ge=1)
+    max_in_flight_events: int = Field(default=16_000, ge=1)
     """Events read but not yet published; beyond it the source stops reading (back-pressure)."""
     effort: Literal["adaptive", "full"] = "adaptive"
     """`adaptive`: when the stream outruns the machine, fewer events train the blend, never below 6 %; all count."""
