@@ -43,7 +43,7 @@ _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",  # no division checks; every divisor in the kernels is guarded where it is made
     "boundscheck": False,
     # Kernels allocate nothing and own no array, so they need no reference counts. With them, every view of a row and
-    # every call that passes the state on costs atomic increments: measured, four fifths of the time of a ranking.
+    # every call that passes the state on costs atomic increments: an event that only counts took 22 µs, now 8.
     "_nrt": False,
 }
 
