@@ -23,6 +23,7 @@ COMMANDS = {
     "watch": "Follow refreshed lists as they are published.",
     "serve": "Serve lists over HTTP.",
     "evaluate": "Measure how well lists predict a recorded log.",
+    "tune": "Search the settings that matter on a log, and report on the rest of it.",
     "bench": "Measure speed and freshness, each beside its baseline.",
     "doctor": "Say what is wrong with the set-up, and the remedy.",
 }

@@ -94,6 +94,8 @@ async def watch(
         state_hash=end.state_hash,
         quality=end.quality,
         popularity=end.popularity,
+        drifts=end.drifts,
+        last_drift=end.last_drift,
     )
 
 
@@ -172,13 +174,9 @@ def _view(
         lists=standing.lists,
         dead_letters=standing.dead_letters,
         freshness=meter.recent(),
-        hit_at_10=_figure(standing.quality),
-        popularity_hit_at_10=_figure(standing.popularity),
-        judged=int(standing.quality.get("n") or 0),
+        quality=standing.quality,
+        popularity=standing.popularity,
+        drifts=standing.drifts,
+        last_drift=standing.last_drift,
         watched=watched,
     )
-
-
-def _figure(figures: Mapping[str, float | int | None]) -> float:
-    value = figures.get("hit@10")
-    return float("nan") if value is None else float(value)

@@ -100,6 +100,8 @@ class Directly:
             lists=standing.lists,
             quality=standing.quality,
             popularity=standing.popularity,
+            drifts=standing.drifts,
+            last_drift=standing.last_drift,
             effort=standing.effort,
             state_hash=state_hash,
         )
@@ -109,12 +111,14 @@ class Directly:
         Step(self._settings.learning).apply(Chunk("interactions", 0, 0, len(few), few)).slates(0)
 
     def _look(self, step: Step) -> Standing:
-        figures = step.quality.summary()
+        figures, drift = step.quality.summary(), step.quality.drift
         return Standing(
             learned=self._learned,
             lists=self._publisher.slates,
             quality=figures["quality"],
             popularity=figures["popularity"],
+            drifts=drift.fired,
+            last_drift=drift.drifts[-1] if drift.drifts else None,
             effort="full",
         )
 

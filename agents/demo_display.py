@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from millstream.online_learning.drift import LossDrift
 from millstream.schemas.records import Reason, ScoredItem
 
+from .demo_metrics import beside, drift_line, figures_row, headings_row
+from .demo_route import Figures
 from .freshness import Percentiles
 
 NO_KAFKA = "none"
@@ -55,10 +58,10 @@ class View:
     lists: int
     dead_letters: int
     freshness: Percentiles
-    hit_at_10: float
-    popularity_hit_at_10: float
-    judged: int
-    """Events that the two hit rates are over."""
+    quality: Figures
+    popularity: Figures
+    drifts: int = 0
+    last_drift: LossDrift | None = None
     watched: Watched | None = None
 
     @property
@@ -80,8 +83,10 @@ class Summary:
     freshness: Percentiles
     effort: str
     state_hash: str
-    quality: Mapping[str, float | int | None]
-    popularity: Mapping[str, float | int | None]
+    quality: Figures
+    popularity: Figures
+    drifts: int = 0
+    last_drift: LossDrift | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return one JSON object; what was not measured is null."""
@@ -97,6 +102,8 @@ class Summary:
             "state_hash": self.state_hash,
             "quality": dict(self.quality),
             "popularity": dict(self.popularity),
+            "drifts": self.drifts,
+            "last_drift": None if self.last_drift is None else asdict(self.last_drift),
         }
 
 
@@ -151,8 +158,11 @@ def screen(view: View) -> RenderableType:
             "events/s",
             f"{_number(view.events_per_s):<8}lag {view.lag:,}   lists {view.lists:,}   rejected {view.dead_letters:,}",
         ),
-        ("freshness", f"{_freshness(view.freshness)}  from a send to the list in another process's hands"),
-        ("hit@10", f"{_share(view.hit_at_10)} now, popularity {_share(view.popularity_hit_at_10)}"),
+        ("freshness", f"{_freshness(view.freshness)}  from a send to the list in another process"),
+        ("", headings_row()),
+        ("quality", figures_row(view.quality)),
+        ("popularity", figures_row(view.popularity)),
+        ("drift", drift_line(view.drifts, view.last_drift)),
     ]
     through = "no Kafka: straight into the step" if view.through == NO_KAFKA else f"through {view.through}"
     head = Text.assemble((view.log, "bold"), "  ", through)
@@ -167,8 +177,8 @@ def plain_line(view: View) -> str:
     return (
         f"{view.learned + view.dead_letters:,}/{view.total:,} events  {_number(view.events_per_s)}/s  "
         f"lag {view.lag:,}  "
-        f"freshness {_freshness(view.freshness)}  hit@10 {_share(view.hit_at_10)} "
-        f"(popularity {_share(view.popularity_hit_at_10)})  lists {view.lists:,}  rejected {view.dead_letters:,}"
+        f"freshness {_freshness(view.freshness)}  {beside(view.quality, view.popularity)}  "
+        f"lists {view.lists:,}  rejected {view.dead_letters:,}  drifts {view.drifts:,}"
     )
 
 
@@ -181,8 +191,8 @@ def summary_lines(summary: Summary, log: str, next_commands: Sequence[str]) -> l
         f"{_number(summary.events_per_s)} events/s.",
         f"{summary.slates:,} lists were refreshed in Redis; another process had the list that contains an event "
         f"{_number(summary.freshness.p50)} ms after it was sent (p50), {_number(summary.freshness.p99)} ms (p99).",
-        f"hit@10 over the last {_int(quality.get('n'))} judged events: {_share(_float(quality.get('hit@10')))}, "
-        f"popularity alone {_share(_float(popularity.get('hit@10')))}. "
+        f"Over the last {_int(quality.get('n'))} judged events and {_int(quality.get('lists'))} lists: "
+        f"{beside(quality, popularity)}. Drift: {drift_line(summary.drifts, summary.last_drift)}. "
         f"Rejected: {summary.dead_letters:,}. State {summary.state_hash or 'not reported'}.",
     ]
     if next_commands:
@@ -213,10 +223,6 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def _share(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}".lstrip("0") if value < 1 else "1.000"
-
-
 def _clock(seconds: float) -> str:
     return "–:––" if math.isnan(seconds) else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
@@ -227,10 +233,6 @@ def _cut(text: str, cells: int = _TITLE_CELLS) -> str:
 
 def _rounded(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 2)
-
-
-def _float(value: float | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _int(value: float | None) -> str:

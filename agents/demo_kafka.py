@@ -64,6 +64,8 @@ class ThroughKafka:
             dead_letters=status.dead_letters,
             quality=status.quality,
             popularity=status.popularity,
+            drifts=status.drifts,
+            last_drift=status.last_drift,
             effort="full",
         )
 
@@ -77,6 +79,8 @@ class ThroughKafka:
             dead_letters=last.get("dead_letters", standing.dead_letters),
             quality=last.get("quality", standing.quality),
             popularity=last.get("popularity", standing.popularity),
+            drifts=standing.drifts,
+            last_drift=standing.last_drift,
             effort=standing.effort,
             state_hash=last.get("state_hash", ""),
         )

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from millstream.online_learning.drift import LossDrift
+
 Figures = Mapping[str, float | int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a route is. Counts are since its start; figures have the keys n, hit@10, ndcg@10, mrr@20."""
+    """How far a route is. Counts are since its start; figures have the keys of the worker's status."""
 
     learned: int = 0
     lists: int = 0
@@ -19,6 +21,9 @@ class Standing:
     dead_letters: int = 0
     quality: Figures = field(default_factory=dict)
     popularity: Figures = field(default_factory=dict)
+    drifts: int = 0
+    """How often the loss was found to have moved."""
+    last_drift: LossDrift | None = None
     effort: str = ""
     state_hash: str = ""
     """Known when it has finished."""

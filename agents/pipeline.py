@@ -191,6 +191,7 @@ class Pipeline(Service):
             parts.source.resume(resumed.positions, resumed.topic_ids)
         # on from the snapshot: what is applied again is recorded again, in the same order
         parts.order.begin(resumed.step.seq)
+        resumed.step.warm_up()
         parts.thread.start(resumed.step, resumed.order)
         parts.publisher.start()
         # asked before the first chunk is there, so it comes first: what is read meanwhile waits

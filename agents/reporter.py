@@ -10,12 +10,14 @@ import time
 import redis.asyncio
 from redis.exceptions import RedisError
 
+from millstream.online_learning.drift import LossDrift
 from millstream.online_learning.step import Step
 from millstream.streams.outage import Outage
 from millstream.streams.settings import Settings
 from millstream.streams.source import InteractionSource
 
 from .catalogue import Catalogue
+from .drift_log import DriftLog
 from .intake import Intake
 from .publisher import Publisher
 from .status import Gauges, WorkerStatus, by_topic, write_status
@@ -57,6 +59,7 @@ class Reporter:
         self._redis = redis_
         self._seq = 0
         self._quality: _Quality = {"quality": {}, "popularity": {}}
+        self._drifts = DriftLog()
         self._reported_events = -1
 
     async def run(self) -> None:
@@ -65,7 +68,8 @@ class Reporter:
         while True:
             now_s = time.monotonic()
             try:
-                self._seq, self._quality = await self._thread.call(lambda step: (step.seq, step.quality.summary()))
+                self._seq, self._quality, fired, drifts = await self._thread.call(_look)
+                self._drifts.note(fired, drifts)
                 if now_s >= next_popular_s:
                     next_popular_s = now_s + _POPULAR_EVERY_S
                     await self._by_the_second()
@@ -124,5 +128,12 @@ class Reporter:
             freshness_ms=self._gauges.freshness(),
             quality=self._quality["quality"],
             popularity=self._quality["popularity"],
+            drifts=self._drifts.fired,
+            last_drift=self._drifts.last,
             positions=by_topic(publisher.settled),
         )
+
+
+def _look(step: Step) -> tuple[int, _Quality, int, tuple[LossDrift, ...]]:
+    quality = step.quality
+    return step.seq, quality.summary(), quality.drift.fired, tuple(quality.drift.drifts)

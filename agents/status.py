@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import redis.asyncio
 
+from millstream.online_learning.drift import LossDrift
 from millstream.schemas.records import Slate
 
 TTL_S = 10
@@ -51,7 +52,12 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: int
     freshness_ms: FreshnessMs
     quality: dict[str, float | int | None]
+    """n, hit@10, ndcg@10, mrr@20 of the last 10,000 judged events; lists, coverage, novelty of as many lists."""
     popularity: dict[str, float | int | None]
+    """The same of what popularity would have shown."""
+    drifts: int = 0
+    """How often the loss was found to have moved."""
+    last_drift: LossDrift | None = None
     positions: dict[str, dict[str, int]]
     """Topic to partition to next offset."""
 

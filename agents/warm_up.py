@@ -36,5 +36,5 @@ def compile_kernels() -> None:
 def compile_kernels_saying_so() -> None:
     """Compile with a line on standard error when there is no cache for these sources yet."""
     if not cache_directory().exists():
-        click.echo("compiling the kernels, once for this version on this machine: about half a minute", err=True)
+        click.echo("compiling the kernels, once for this version on this machine: about a minute", err=True)
     compile_kernels()

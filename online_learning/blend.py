@@ -1,9 +1,11 @@
-"""The blend: a log-linear score over the signals, `s_j = (W_all + W_hist + W_gap) · f_j`, learned online.
+"""The blend: one score from all signals, learned online, after each ranking, from what the user chose next.
 
-After ranking, and only if the target was on the shortlist: `δ_j = 1[j = target] − softmax(s)_j`, the gradient of the
-log-likelihood is `Σ_j δ_j f_j`, and Adagrad takes the step `G += g²; W += η g / √G` for the weights of all three active
-contexts (shared, history length, gap since the user's last event). Learning from misses, by putting the target on the
-shortlist, was measured to cost a tenth of hit@10.
+`s_j = (W + W_history + W_gap) · f_j + w · relu(V' z_j + B + B_history + B_gap) + b_j`
+
+log-linear weights with additive contexts (how long the user's history is, how long ago their last event was), a small
+net over the standardised signals, and a bias an item. Learned by softmax cross-entropy over the shortlist with Adagrad
+(Duchi, Hazan and Singer 2011), only from events whose item was on the shortlist: learning from misses teaches the blend
+to distrust its own shortlist. All active contexts get the same gradient.
 """
 
 from __future__ import annotations
@@ -14,39 +16,143 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arena import Arena
-from .compiled import kernel
-from .signals import SIGNALS
+from .compiled import inlined, kernel
+from .scratch import CAP
+from .signal import POPULAR
+from .signals import GROUP_OF, SIGNALS
+from .vocabulary import Vocabulary
 
-RATE = np.float32(0.05)
-FIRST_SQUARE = np.float32(0.01)
+SHARED = 0
+BY_HISTORY, HISTORIES = 1, 5
+BY_GAP, GAPS = 6, 6
+CONTEXTS = 12
+HIDDEN = 24
+"""Hidden units, a multiple of 8."""
+RATE, FIRST_SQUARE = np.float32(0.05), np.float32(0.01)
+NET_RATE, NET_FIRST_SQUARE = np.float32(0.02), np.float32(0.1)
+BIAS_RATE, BIAS_FIRST_SQUARE = np.float32(0.05), np.float32(1.0)
 LEAST_DELTA = np.float32(1e-5)
-HISTORY_BINS, GAP_BINS = 5, 6
-SHARED, BY_HISTORY, BY_GAP = 0, 1, 1 + HISTORY_BINS
-CONTEXTS = 1 + HISTORY_BINS + GAP_BINS
+"""An item whose gradient is smaller teaches nothing."""
+_SLOWEST = np.float32(1e-3)
+"""Rate at which the signals' means and variances move once many events were seen."""
+LANES = 8
+TILE = 64
+"""Items scored at once: their signals fit the first-level cache."""
+_LEAST_VARIANCE = np.float32(1e-4)
+ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
 
 class Blend(NamedTuple):
-    """Weights by context. Written by `learn` alone."""
+    """Weights and Adagrad's sums of squared gradients beyond the first. Written by `learn` alone."""
 
     weight: NDArray[np.float32]
     """Shape (CONTEXTS, SIGNALS): shared, then history bins 0 | 1 | 2–4 | 5–15 | 16+, then gap bins none | 0 | < 60 s |
     < 30 min | < 1 day | more."""
     square: NDArray[np.float32]
-    """Adagrad's sums of squared gradients beyond the first, same shape."""
     dirty: NDArray[np.uint8]
+    offset: NDArray[np.float32]
+    """Hidden units' thresholds by context, shape (CONTEXTS, HIDDEN)."""
+    offset_square: NDArray[np.float32]
+    inner: NDArray[np.float32]
+    """Net, first layer, shape (HIDDEN, SIGNALS)."""
+    inner_square: NDArray[np.float32]
+    outer: NDArray[np.float32]
+    """Net, second layer, shape (HIDDEN,)."""
+    outer_square: NDArray[np.float32]
+    net_dirty: NDArray[np.uint8]
+    bias: NDArray[np.float32]
+    """Shape (items,)."""
+    bias_square: NDArray[np.float32]
+    bias_dirty: NDArray[np.uint8]
+    mean: NDArray[np.float32]
+    """Running mean of each signal over shortlists, shape (SIGNALS,)."""
+    variance: NDArray[np.float32]
+    scale_dirty: NDArray[np.uint8]
+    trained: NDArray[np.int64]
+    """Events learned from, shape (1,)."""
 
 
-def blend(arena: Arena, start: NDArray[np.float32]) -> Blend:
-    """Declare the weights; the shared ones begin at `start`, the rest at 0."""
+class Workspace(NamedTuple):
+    """Scratch of one thread."""
+
+    total: NDArray[np.float32]
+    """Active weights, shape (SIGNALS,)."""
+    precision: NDArray[np.float32]
+    """1 over each signal's standard deviation, shape (SIGNALS,)."""
+    inner: NDArray[np.float32]
+    """First layer times `precision`, shape (HIDDEN, SIGNALS)."""
+    threshold: NDArray[np.float32]
+    """Of each hidden unit, shape (HIDDEN,)."""
+    hidden: NDArray[np.float32]
+    """Activations, shape (HIDDEN, CAP)."""
+    delta: NDArray[np.float32]
+    """Shape (CAP,)."""
+    row: NDArray[np.float32]
+    """Signals of one item, shape (SIGNALS,)."""
+    gradient: NDArray[np.float32]
+    """Of the active weights, shape (SIGNALS,)."""
+    inner_gradient: NDArray[np.float32]
+    """Shape (HIDDEN, SIGNALS)."""
+    offset_gradient: NDArray[np.float32]
+    """Shape (HIDDEN,)."""
+    outer_gradient: NDArray[np.float32]
+    """Shape (HIDDEN,)."""
+    lanes: NDArray[np.float32]
+    """Partial sums, shape (2, LANES)."""
+
+
+def blend(arena: Arena, items: Vocabulary, start: NDArray[np.float32]) -> Blend:
+    """Declare the weights; the shared ones begin at `start`, the net's at small random numbers, the rest at 0."""
     table = arena.table("blend", CONTEXTS, lambda: CONTEXTS)
+    net = arena.table("blend_net", HIDDEN, lambda: HIDDEN)
+    bias = arena.table("blend_bias", items.capacity, lambda: len(items))
+    scale = arena.table("blend_scale", 1, lambda: 1)
     weights = Blend(
         weight=table.array("weight", np.float32, SIGNALS),
         square=table.array("square", np.float32, SIGNALS),
         dirty=table.dirty,
+        offset=table.array("offset", np.float32, HIDDEN),
+        offset_square=table.array("offset_square", np.float32, HIDDEN),
+        inner=net.array("inner", np.float32, SIGNALS),
+        inner_square=net.array("inner_square", np.float32, SIGNALS),
+        outer=net.array("outer", np.float32),
+        outer_square=net.array("outer_square", np.float32),
+        net_dirty=net.dirty,
+        bias=bias.array("bias", np.float32),
+        bias_square=bias.array("bias_square", np.float32),
+        bias_dirty=bias.dirty,
+        mean=scale.array("mean", np.float32, SIGNALS)[0],
+        variance=scale.array("variance", np.float32, SIGNALS)[0],
+        scale_dirty=scale.dirty,
+        trained=scale.array("trained", np.int64),
     )
+    rng = np.random.default_rng(20_240_901)
     weights.weight[SHARED] = start
-    weights.dirty[SHARED] = 1
+    weights.inner[:] = rng.normal(0.0, SIGNALS**-0.5, (HIDDEN, SIGNALS))
+    weights.outer[:] = np.where(np.arange(HIDDEN) % 2 == 0, 0.1, -0.1)
+    weights.variance[:] = 1.0
+    weights.dirty[:] = 1
+    weights.net_dirty[:] = 1
+    weights.scale_dirty[:] = 1
     return weights
+
+
+def workspace() -> Workspace:
+    """Reserve the scratch of one thread."""
+    return Workspace(
+        total=np.zeros(SIGNALS, np.float32),
+        precision=np.zeros(SIGNALS, np.float32),
+        inner=np.zeros((HIDDEN, SIGNALS), np.float32),
+        threshold=np.zeros(HIDDEN, np.float32),
+        hidden=np.zeros((HIDDEN, CAP), np.float32),
+        delta=np.zeros(CAP, np.float32),
+        row=np.zeros(SIGNALS, np.float32),
+        gradient=np.zeros(SIGNALS, np.float32),
+        inner_gradient=np.zeros((HIDDEN, SIGNALS), np.float32),
+        offset_gradient=np.zeros(HIDDEN, np.float32),
+        outer_gradient=np.zeros(HIDDEN, np.float32),
+        lanes=np.zeros((2, LANES), np.float32),
+    )
 
 
 @kernel
@@ -76,56 +182,196 @@ def gap_context(events: int, gap_ms: int) -> int:
 @kernel
 def score(
     b: Blend,
+    w: Workspace,
     history: int,
     gap: int,
+    items: NDArray[np.int32],
     signals: NDArray[np.float32],
     n: int,
-    total: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:
-    """Write the scores of the first `n` rows of `signals` into `out`. `total` is scratch, shape (SIGNALS,)."""
+    """Write the scores of `items[:n]` into `out`; `signals` has shape (SIGNALS, CAP). Leaves `w` ready for `learn`."""
     for k in range(SIGNALS):
-        total[k] = b.weight[SHARED, k] + b.weight[history, k] + b.weight[gap, k]
-    for at in range(n):
-        row = signals[at]
-        value = np.float32(0.0)
+        w.total[k] = b.weight[SHARED, k] + b.weight[history, k] + b.weight[gap, k]
+        w.precision[k] = ONE / np.sqrt(b.variance[k])
+    for h in range(HIDDEN):
+        threshold = b.offset[SHARED, h] + b.offset[history, h] + b.offset[gap, h]
         for k in range(SIGNALS):
-            value += total[k] * row[k]
-        out[at] = value
+            inner = b.inner[h, k] * w.precision[k]
+            w.inner[h, k] = inner
+            threshold -= inner * b.mean[k]
+        w.threshold[h] = threshold
+    for at in range(n):
+        out[at] = b.bias[items[at]]
+    for first in range(0, n, TILE):
+        _score_tile(b, w, signals, first, out)
+
+
+@kernel
+def _score_tile(b: Blend, w: Workspace, signals: NDArray[np.float32], first: int, out: NDArray[np.float32]) -> None:
+    """Add to the scores of TILE places from `first` on; places past the shortlist's end are computed and not used."""
+    total = out[first : first + TILE]
+    for k in range(SIGNALS):
+        row, by = signals[k, first : first + TILE], w.total[k]
+        for at in range(TILE):
+            total[at] += by * row[at]
+    for h in range(HIDDEN):
+        hidden = w.hidden[h, first : first + TILE]
+        hidden[:] = w.threshold[h]
+        inner = w.inner[h]
+        for k in range(0, SIGNALS - 3, 4):  # four rows at once: fewer passes over `hidden`
+            r0, r1 = signals[k, first : first + TILE], signals[k + 1, first : first + TILE]
+            r2, r3 = signals[k + 2, first : first + TILE], signals[k + 3, first : first + TILE]
+            w0, w1, w2, w3 = inner[k], inner[k + 1], inner[k + 2], inner[k + 3]
+            for at in range(TILE):
+                hidden[at] += (w0 * r0[at] + w1 * r1[at]) + (w2 * r2[at] + w3 * r3[at])
+        for k in range(SIGNALS - SIGNALS % 4, SIGNALS):
+            row, by = signals[k, first : first + TILE], inner[k]
+            for at in range(TILE):
+                hidden[at] += by * row[at]
+        outer = b.outer[h]
+        for at in range(TILE):
+            value = max(ZERO, hidden[at])
+            hidden[at] = value
+            total[at] += outer * value
+
+
+@kernel
+def explain(
+    b: Blend, w: Workspace, signals: NDArray[np.float32], at: int, score: np.float32, groups: NDArray[np.float32]
+) -> None:
+    """Write each group's part of the score of place `at` into `groups`, shape (GROUPS,), after `score`; they sum to it.
+
+    Over the units that are active the net is linear, so it divides among the signals exactly as the weights do. What
+    belongs to no signal, the thresholds and the item's bias, is liked by everybody alike: POPULAR gets it.
+    """
+    by = w.gradient  # until `learn`, which clears it, it is free
+    for k in range(SIGNALS):
+        by[k] = w.total[k]
+    for h in range(HIDDEN):
+        if w.hidden[h, at] > ZERO:
+            outer, inner = b.outer[h], w.inner[h]
+            for k in range(SIGNALS):
+                by[k] += outer * inner[k]
+    groups[:] = ZERO
+    for k in range(SIGNALS):
+        groups[GROUP_OF[k]] += by[k] * signals[k, at]
+    others = ZERO
+    for group in range(len(groups)):
+        if group != POPULAR:
+            others += groups[group]
+    groups[POPULAR] = score - others
 
 
 @kernel
 def learn(
     b: Blend,
+    w: Workspace,
     history: int,
     gap: int,
+    items: NDArray[np.int32],
     signals: NDArray[np.float32],
     scores: NDArray[np.float32],
     n: int,
     target: int,
-    gradient: NDArray[np.float32],
 ) -> float:
-    """Take one step towards the shortlisted item at `target`; return its loss, −ln p(target) ≥ 0."""
+    """Take one step towards the shortlisted item at `target`, after `score`; return its loss, −ln p(target) ≥ 0."""
     highest = scores[0]
     for at in range(1, n):
         highest = max(highest, scores[at])
-    total = np.float32(0.0)
+    total = ZERO
     for at in range(n):
-        total += np.exp(scores[at] - highest)
-    gradient[:] = np.float32(0.0)
+        w.delta[at] = np.exp(scores[at] - highest)
+        total += w.delta[at]
+    loss = float(np.log(total) - (scores[target] - highest))
+    w.gradient[:] = ZERO
+    w.inner_gradient[:] = ZERO
+    w.offset_gradient[:] = ZERO
+    w.outer_gradient[:] = ZERO
     for at in range(n):
-        delta = -np.exp(scores[at] - highest) / total
+        delta = -w.delta[at] / total
         if at == target:
-            delta += np.float32(1.0)
+            delta += ONE
         if abs(delta) < LEAST_DELTA:
             continue
-        row = signals[at]
+        _learn_bias(b, items[at], delta)
+        row = w.row
         for k in range(SIGNALS):
-            gradient[k] += delta * row[k]
+            row[k] = signals[k, at]
+        for k in range(SIGNALS):
+            w.gradient[k] += delta * row[k]
+        for h in range(HIDDEN):
+            active = w.hidden[h, at]
+            if active > ZERO:
+                w.outer_gradient[h] += delta * active
+                by = delta * b.outer[h]
+                w.offset_gradient[h] += by
+                inner = w.inner_gradient[h]
+                for k in range(SIGNALS):
+                    inner[k] += by * row[k]
     for context in (SHARED, history, gap):
-        for k in range(SIGNALS):
-            g = gradient[k]
-            b.square[context, k] += g * g
-            b.weight[context, k] += RATE * g / np.sqrt(FIRST_SQUARE + b.square[context, k])
+        _step(b.weight[context], b.square[context], w.gradient, RATE, FIRST_SQUARE)
+        _step(b.offset[context], b.offset_square[context], w.offset_gradient, NET_RATE, NET_FIRST_SQUARE)
         b.dirty[context] = 1
-    return float(np.log(total) - (scores[target] - highest))
+    for h in range(HIDDEN):
+        inner, offset = w.inner_gradient[h], w.offset_gradient[h]
+        for k in range(SIGNALS):
+            inner[k] = (inner[k] - b.mean[k] * offset) * w.precision[k]
+        _step(b.inner[h], b.inner_square[h], inner, NET_RATE, NET_FIRST_SQUARE)
+        b.net_dirty[h] = 1
+    _step(b.outer, b.outer_square, w.outer_gradient, NET_RATE, NET_FIRST_SQUARE)
+    _measure_signals(b, w, signals, n)
+    return loss
+
+
+@inlined
+def _learn_bias(b: Blend, item: int, delta: np.float32) -> None:
+    b.bias_square[item] += delta * delta
+    b.bias[item] += BIAS_RATE * delta / np.sqrt(BIAS_FIRST_SQUARE + b.bias_square[item])
+    b.bias_dirty[item] = 1
+
+
+@inlined
+def _step(
+    value: NDArray[np.float32],
+    square: NDArray[np.float32],
+    gradient: NDArray[np.float32],
+    rate: np.float32,
+    first: np.float32,
+) -> None:
+    """Take Adagrad's step uphill, row by row."""
+    for k in range(len(value)):
+        g = gradient[k]
+        square[k] += g * g
+        value[k] += rate * g / np.sqrt(first + square[k])
+
+
+@kernel
+def _measure_signals(b: Blend, w: Workspace, signals: NDArray[np.float32], n: int) -> None:
+    """Move each signal's running mean and variance towards those of this shortlist.
+
+    Sums run in lanes, over whole multiples of them: at most the last 7 items are left out.
+    """
+    b.trained[0] += 1
+    b.scale_dirty[0] = 1
+    rate = max(_SLOWEST, ONE / np.float32(b.trained[0]))
+    whole = n - n % LANES
+    if whole == 0:
+        return
+    by = ONE / np.float32(whole)
+    sums, squares = w.lanes[0], w.lanes[1]
+    for k in range(SIGNALS):
+        row, mean = signals[k], b.mean[k]
+        sums[:] = ZERO
+        squares[:] = ZERO
+        for first in range(0, whole, LANES):
+            for lane in range(LANES):
+                apart = row[first + lane] - mean
+                sums[lane] += apart
+                squares[lane] += apart * apart
+        sum_, square = ZERO, ZERO
+        for lane in range(LANES):
+            sum_ += sums[lane]
+            square += squares[lane]
+        b.variance[k] = max(_LEAST_VARIANCE, b.variance[k] + rate * (square * by - b.variance[k]))
+        b.mean[k] = mean + rate * sum_ * by

@@ -17,9 +17,11 @@ class LearningConfig:
     """Users kept; state for one is about 600 bytes once its history is full."""
     max_items: int = 200_000
     """Items kept."""
+    max_categories: int = 256
+    """Categories of items kept."""
     history_length: int = 50
     """Last distinct items kept for a user."""
-    max_neighbours: int = 256
+    max_neighbours: int = 512
     """Co-visitation edges kept for one item at most; a power of two from 16 on."""
     neighbours_per_item: int = 64
     """Co-visitation edges kept an item on average, over `max_items`: the size of the slab."""

@@ -15,8 +15,9 @@ i → a_d too. An edge has a strength per relation, all in one cell, so that one
 A row is a block of 16, 32, … cells from one slab; a full block moves into one of twice the size, up to the cap; in a
 full row at the cap a new edge replaces the weakest of a few probed. So memory follows use, and a row is bounded.
 
-Cells are laid out for the walk that ranking makes: what far history needs (neighbour, touch, LONG, SESSION) stands in
-vectors of a unit's 16 cells; what only the newest five items need (`near`) stands apart, under a touch of its own.
+Cells are laid out for the walk that ranking makes. What far history needs (neighbour, LONG, SESSION) stands in vectors
+of a unit's 16 cells; what only the newest five items need (`near`) stands apart. A unit's cells share one touch: they
+fade together when any of them is strengthened, so that reading takes one power of two a unit and not one a cell.
 """
 
 from __future__ import annotations
@@ -27,20 +28,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arena import Arena
-from .compiled import kernel
-from .decay import decay
+from .compiled import inlined, kernel
+from .decay import halved
 from .histories import Histories
 from .slab import UNIT, give, size_classes, take, units_of
 from .vocabulary import Vocabulary
 
-NEXT, SHORT, QUICK, REVERSE = range(4)
-"""Relations of the newest items, columns of `near`."""
+NEXT, SHORT, REVERSE, QUICK = range(4)
+"""Relations of the newest items, first axis of a unit's `near`; QUICK alone fades fast."""
 NEAR_RELATIONS = 4
-NEAR_HALF_LIVES = (30_000.0, 30_000.0, 1_500.0, 30_000.0)
 LONG_HALF_LIFE = 50_000.0
-SESSION_HALF_LIFE = 30_000.0
+HALF_LIFE = 30_000.0
+"""Of SESSION, NEXT, SHORT and REVERSE."""
+QUICK_HALF_LIFE = 1_500.0
 TICK = 16
 """Events a tick: a touch is a 32-bit count of ticks, enough for 3·10^10 events."""
+LONG_PER_TICK = np.float32(TICK / LONG_HALF_LIFE)
+PER_TICK = np.float32(TICK / HALF_LIFE)
+QUICK_PER_TICK = np.float32(TICK / QUICK_HALF_LIFE)
 REACH = 5
 """How many of the newest items the near relations join."""
 SESSION_MS = 30 * 60_000.0
@@ -58,25 +63,24 @@ class Covisitation(NamedTuple):
     length: NDArray[np.int32]
     """Edges held, shape (items,)."""
     mass: NDArray[np.float32]
-    """Sums of the row's LONG and SESSION strengths at `mass_touch`, shape (items, 2)."""
+    """Sums of the row's LONG, SESSION and four near strengths at `mass_touch`, shape (items, 6)."""
     mass_touch: NDArray[np.int32]
-    near_mass: NDArray[np.float32]
-    """Sums of the row's near strengths at `near_mass_touch`, shape (items, NEAR_RELATIONS)."""
-    near_mass_touch: NDArray[np.int32]
     row_dirty: NDArray[np.uint8]
     neighbour: NDArray[np.int32]
     """Item row at the edge's end, shape (units, UNIT)."""
-    touch: NDArray[np.int32]
-    """Tick at which `long` and `session` were last strengthened, shape (units, UNIT)."""
     long: NDArray[np.float32]
     session: NDArray[np.float32]
-    near_touch: NDArray[np.int32]
-    """Tick at which `near` was last strengthened, shape (units, UNIT)."""
     near: NDArray[np.float32]
-    """Shape (units, UNIT, NEAR_RELATIONS)."""
+    """Shape (units, NEAR_RELATIONS, UNIT)."""
+    touch: NDArray[np.int32]
+    """Tick as of which the unit's strengths stand, shape (units,)."""
     unit_dirty: NDArray[np.uint8]
     slab: NDArray[np.int64]
     slab_dirty: NDArray[np.uint8]
+
+
+LONG_MASS, SESSION_MASS, NEAR_MASS = 0, 1, 2
+"""Columns of `mass`; a near relation's is NEAR_MASS + its number."""
 
 
 def covisitation(arena: Arena, items: Vocabulary, *, row_cells: int, cells_per_item: int) -> Covisitation:
@@ -90,39 +94,31 @@ def covisitation(arena: Arena, items: Vocabulary, *, row_cells: int, cells_per_i
         start=rows.array("start", np.int32),
         size_class=rows.array("size_class", np.int8),
         length=rows.array("length", np.int32),
-        mass=rows.array("mass", np.float32, 2),
+        mass=rows.array("mass", np.float32, NEAR_MASS + NEAR_RELATIONS),
         mass_touch=rows.array("mass_touch", np.int32),
-        near_mass=rows.array("near_mass", np.float32, NEAR_RELATIONS),
-        near_mass_touch=rows.array("near_mass_touch", np.int32),
         row_dirty=rows.dirty,
         neighbour=cells.array("neighbour", np.int32, UNIT),
-        touch=cells.array("touch", np.int32, UNIT),
         long=cells.array("long", np.float32, UNIT),
         session=cells.array("session", np.float32, UNIT),
-        near_touch=cells.array("near_touch", np.int32, UNIT),
-        near=cells.array("near", np.float32, UNIT, NEAR_RELATIONS),
+        near=cells.array("near", np.float32, NEAR_RELATIONS, UNIT),
+        touch=cells.array("touch", np.int32),
         unit_dirty=cells.dirty,
         slab=slab[0],
         slab_dirty=slab_table.dirty,
     )
 
 
-@kernel
-def faded(half_life: float, tick: int, touch: int) -> np.float32:
-    """Return what remains at `tick` of a strength last touched at `touch`, as a share."""
-    return decay(float((tick - touch) * TICK), half_life)
-
-
-@kernel
-def near_faded(relation: int, tick: int, touch: int) -> np.float32:
-    """Return the same for a near relation."""
-    return decay(float((tick - touch) * TICK), NEAR_HALF_LIVES[relation])
+@inlined
+def ticks(tick: int, touch: int) -> np.float32:
+    """Return the ticks since `touch`."""
+    return np.float32(tick - touch)
 
 
 @kernel
 def covisit(c: Covisitation, h: Histories, user: int, item: int, ts_ms: int, seq: int) -> None:
     """Strengthen the edges between `item` and the user's history as it was before this event."""
     tick = seq // TICK
+    zero = np.float32(0.0)
     short = np.float32(1.0)
     long = np.float32(1.0)
     distance = 0
@@ -132,14 +128,12 @@ def covisit(c: Covisitation, h: Histories, user: int, item: int, ts_ms: int, seq
             continue
         session = np.float32(np.exp(-max(0.0, float(ts_ms - h.ts_ms[user, place])) / SESSION_MS))
         if session < FORGOTTEN:
-            session = np.float32(0.0)
-        forth = _strengthen(c, other, item, tick, seq, long, session)
-        back = _strengthen(c, item, other, tick, seq, long, session)
-        if distance < REACH:
-            last = np.float32(1.0 if distance == 0 else 0.0)
-            _strengthen_near(c, other, forth, tick, last, short, short, np.float32(0.0))
-            half = short * np.float32(0.5)
-            _strengthen_near(c, item, back, tick, np.float32(0.0), half, half, last)
+            session = zero
+        last = np.float32(1.0 if distance == 0 else 0.0)
+        near = distance < REACH
+        half = short * np.float32(0.5)
+        _strengthen(c, other, item, tick, seq, long, session, near, last, short, zero, short)
+        _strengthen(c, item, other, tick, seq, long, session, near, zero, half, last, half)
         short *= np.float32(0.7)
         long *= np.float32(0.97)
         distance += 1
@@ -147,61 +141,97 @@ def covisit(c: Covisitation, h: Histories, user: int, item: int, ts_ms: int, seq
 
 @kernel
 def _strengthen(
-    c: Covisitation, source: int, target: int, tick: int, seq: int, long: np.float32, session: np.float32
-) -> int:
-    """Add to LONG and SESSION of edge source → target; return its cell, or -1 where there is no room for it."""
-    touch = c.mass_touch[source]
-    c.mass[source, 0] = c.mass[source, 0] * faded(LONG_HALF_LIFE, tick, touch) + long
-    c.mass[source, 1] = c.mass[source, 1] * faded(SESSION_HALF_LIFE, tick, touch) + session
-    c.mass_touch[source] = tick
-    c.row_dirty[source] = 1
-    cell = _find(c, source, target)
-    if cell >= 0:
-        unit, at = divmod(cell, UNIT)
-        touch = c.touch[unit, at]
-        c.long[unit, at] = c.long[unit, at] * faded(LONG_HALF_LIFE, tick, touch) + long
-        c.session[unit, at] = c.session[unit, at] * faded(SESSION_HALF_LIFE, tick, touch) + session
-    else:
-        cell = _place(c, source, target, tick, seq)
-        if cell < 0:
-            return cell
-        unit, at = divmod(cell, UNIT)
-        c.neighbour[unit, at] = target
-        c.long[unit, at] = long
-        c.session[unit, at] = session
-        c.near_touch[unit, at] = tick
-        c.near[unit, at, :] = np.float32(0.0)
-    c.touch[unit, at] = tick
-    c.unit_dirty[unit] = 1
-    return cell
-
-
-@kernel
-def _strengthen_near(
     c: Covisitation,
     source: int,
-    cell: int,
+    target: int,
     tick: int,
+    seq: int,
+    long: np.float32,
+    session: np.float32,
+    is_near: bool,
     next_: np.float32,
     short: np.float32,
-    quick: np.float32,
     reverse: np.float32,
+    quick: np.float32,
 ) -> None:
-    """Add to the near relations of the edge at `cell` of row `source`."""
-    added = (next_, short, quick, reverse)
-    touch = c.near_mass_touch[source]
-    for relation in range(NEAR_RELATIONS):
-        c.near_mass[source, relation] = (
-            c.near_mass[source, relation] * near_faded(relation, tick, touch) + added[relation]
-        )
-    c.near_mass_touch[source] = tick
+    """Add to the relations of edge source → target, the near ones only where it `is_near`; bring its unit up to now.
+
+    An edge for which the slab has no room is counted in the row's mass alone.
+    """
+    mass = c.mass[source]
+    dt = ticks(tick, c.mass_touch[source])
+    if dt > np.float32(0.0):
+        fade = halved(dt * PER_TICK)
+        mass[LONG_MASS] *= halved(dt * LONG_PER_TICK)
+        mass[SESSION_MASS] *= fade
+        mass[NEAR_MASS + NEXT] *= fade
+        mass[NEAR_MASS + SHORT] *= fade
+        mass[NEAR_MASS + REVERSE] *= fade
+        mass[NEAR_MASS + QUICK] *= halved(dt * QUICK_PER_TICK)
+        c.mass_touch[source] = tick
+    mass[LONG_MASS] += long
+    mass[SESSION_MASS] += session
+    c.row_dirty[source] = 1
+    cell = _find(c, source, target)
     if cell < 0:
-        return
+        cell = _place(c, source, target, tick, seq)
+    if cell >= 0:
+        unit, at = divmod(cell, UNIT)
+        _fade_unit(c, unit, tick)
+        c.unit_dirty[unit] = 1
+        c.long[unit, at] += long
+        c.session[unit, at] += session
+        if is_near:
+            near = c.near[unit]
+            near[NEXT, at] += next_
+            near[SHORT, at] += short
+            near[REVERSE, at] += reverse
+            near[QUICK, at] += quick
+        _climb(c, source, cell, tick)
+    if is_near:
+        mass[NEAR_MASS + NEXT] += next_
+        mass[NEAR_MASS + SHORT] += short
+        mass[NEAR_MASS + REVERSE] += reverse
+        mass[NEAR_MASS + QUICK] += quick
+
+
+@inlined
+def _fade_unit(c: Covisitation, unit: int, tick: int) -> None:
+    """Bring all strengths of a unit from its touch to `tick`."""
+    dt = ticks(tick, c.touch[unit])
+    if dt > np.float32(0.0):
+        long_fade, fade, quick_fade = halved(dt * LONG_PER_TICK), halved(dt * PER_TICK), halved(dt * QUICK_PER_TICK)
+        near = c.near[unit]
+        for at in range(UNIT):
+            c.long[unit, at] *= long_fade
+            c.session[unit, at] *= fade
+            near[NEXT, at] *= fade
+            near[SHORT, at] *= fade
+            near[REVERSE, at] *= fade
+            near[QUICK, at] *= quick_fade
+        c.touch[unit] = tick
+
+
+@inlined
+def _climb(c: Covisitation, source: int, cell: int, tick: int) -> None:
+    """Let the edge at `cell`, just strengthened, change places with the one halfway to the front if that is weaker.
+
+    So a row's strongest edges gather at its front: they are found soonest, and a walk may stop before the tail.
+    """
+    first = c.start[source] * UNIT
+    higher = first + (cell - first) // 2
     unit, at = divmod(cell, UNIT)
-    touch = c.near_touch[unit, at]
-    for relation in range(NEAR_RELATIONS):
-        c.near[unit, at, relation] = c.near[unit, at, relation] * near_faded(relation, tick, touch) + added[relation]
-    c.near_touch[unit, at] = tick
+    other, there = divmod(higher, UNIT)
+    if c.long[other, there] * halved(ticks(tick, c.touch[other]) * LONG_PER_TICK) < c.long[unit, at]:
+        _fade_unit(c, other, tick)
+        c.unit_dirty[other] = 1
+        c.neighbour[unit, at], c.neighbour[other, there] = c.neighbour[other, there], c.neighbour[unit, at]
+        c.long[unit, at], c.long[other, there] = c.long[other, there], c.long[unit, at]
+        c.session[unit, at], c.session[other, there] = c.session[other, there], c.session[unit, at]
+        for relation in range(NEAR_RELATIONS):
+            mine = c.near[unit, relation, at]
+            c.near[unit, relation, at] = c.near[other, relation, there]
+            c.near[other, relation, there] = mine
 
 
 @kernel
@@ -223,18 +253,25 @@ def _find(c: Covisitation, source: int, target: int) -> int:
 
 @kernel
 def _place(c: Covisitation, source: int, target: int, tick: int, seq: int) -> int:
-    """Return a cell for a new edge: the next one, in a larger block if need be, or the weakest of a few.
+    """Return an empty cell for a new edge: the next one, in a larger block if need be, or the weakest of a few.
 
     -1 means that the slab has no block left for an empty row.
     """
-    size_class = c.size_class[source]
     length = c.length[source]
-    if length == units_of(size_class) * UNIT and not _grow(c, source):
+    if length == units_of(c.size_class[source]) * UNIT and not _grow(c, source):
         if length == 0:
             return -1
-        return _weakest(c, source, target, tick, seq)
-    c.length[source] = length + 1
-    return int(c.start[source] * UNIT + length)
+        cell = _weakest(c, source, target, tick, seq)
+    else:
+        c.length[source] = length + 1
+        cell = int(c.start[source] * UNIT + length)
+    unit, at = divmod(cell, UNIT)
+    c.neighbour[unit, at] = target
+    c.long[unit, at] = 0.0
+    c.session[unit, at] = 0.0
+    for relation in range(NEAR_RELATIONS):
+        c.near[unit, relation, at] = 0.0
+    return cell
 
 
 @kernel
@@ -249,20 +286,18 @@ def _grow(c: Covisitation, source: int) -> bool:
     for unit in range(units_of(size_class)):
         for at in range(UNIT):
             c.neighbour[block + unit, at] = c.neighbour[old + unit, at]
-            c.touch[block + unit, at] = c.touch[old + unit, at]
             c.long[block + unit, at] = c.long[old + unit, at]
             c.session[block + unit, at] = c.session[old + unit, at]
-            c.near_touch[block + unit, at] = c.near_touch[old + unit, at]
             for relation in range(NEAR_RELATIONS):
-                c.near[block + unit, at, relation] = c.near[old + unit, at, relation]
+                c.near[block + unit, relation, at] = c.near[old + unit, relation, at]
+        c.touch[block + unit] = c.touch[old + unit]
         c.unit_dirty[block + unit] = 1
     for unit in range(units_of(size_class), units_of(size_class + 1)):  # a block that is used again starts empty
         c.neighbour[block + unit] = 0
-        c.touch[block + unit] = 0
         c.long[block + unit] = 0.0
         c.session[block + unit] = 0.0
-        c.near_touch[block + unit] = 0
         c.near[block + unit] = 0.0
+        c.touch[block + unit] = 0
         c.unit_dirty[block + unit] = 1
     if size_class > 0:
         give(c.slab, c.neighbour, size_class, old)
@@ -285,7 +320,7 @@ def _weakest(c: Covisitation, source: int, target: int, tick: int, seq: int) -> 
         draw *= np.uint64(0xBF58476D1CE4E5B9)
         cell = first + int((draw >> np.uint64(33)) % np.uint64(length))
         unit, at = divmod(cell, UNIT)
-        strength = c.long[unit, at] * faded(LONG_HALF_LIFE, tick, c.touch[unit, at])
+        strength = c.long[unit, at] * halved(ticks(tick, c.touch[unit]) * LONG_PER_TICK)
         if strength < best_strength:
             best_strength = strength
             best = cell

@@ -34,6 +34,10 @@ class Evaluation:
     rank: NDArray[np.float64]
     """By event, shape (n,); NaN where the item was never seen or the kind is no target."""
     target: NDArray[np.bool_]
+    is_scored: NDArray[np.bool_]
+    """By event, shape (n,): whether it is in `scored`."""
+    is_half: NDArray[np.bool_]
+    """By event, shape (n,): whether it is in `half`."""
     half: Figures
     scored: Figures
     new: Figures
@@ -63,12 +67,14 @@ def evaluate(
             parts.append(applied.measured)
         on_progress(last)
     measured = _joined(parts)
-    target = TEACHING[columns.kinds]
+    target = targets(columns)
     scored = target & measured.user_known & measured.item_known
     half = scored & (np.arange(n) >= n // 2)
     return Evaluation(
         rank=measured.rank,
         target=target,
+        is_scored=scored,
+        is_half=half,
         half=figures(measured.rank[half]),
         scored=figures(measured.rank[scored]),
         new=figures(measured.rank[half & _new_pairs(columns, target)]),
@@ -76,6 +82,11 @@ def evaluate(
         popularity_half=better(figures(measured.popular_rank[half]), figures(measured.trending_rank[half])),
         state_hash=step.state_hash(),
     )
+
+
+def targets(columns: InteractionColumns) -> NDArray[np.bool_]:
+    """Mark the events whose kind can be a target, shape (n,)."""
+    return TEACHING[columns.kinds]
 
 
 def _new_pairs(columns: InteractionColumns, target: NDArray[np.bool_]) -> NDArray[np.bool_]:

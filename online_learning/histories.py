@@ -15,6 +15,11 @@ from .arena import Arena
 from .compiled import kernel
 from .vocabulary import Vocabulary
 
+SESSION_GAP_MS = 30 * 60_000
+"""A pause longer than this begins a new session."""
+_MOST_TIMES = 32_767
+_MOST_THIS_SESSION = 255
+
 
 class Histories(NamedTuple):
     """Arrays by user row. Written by `remember` alone."""
@@ -23,8 +28,12 @@ class Histories(NamedTuple):
     """Item rows, newest first, shape (users, length)."""
     ts_ms: NDArray[np.int64]
     """When the item was last chosen, shape (users, length)."""
-    times: NDArray[np.int32]
-    """How often it was chosen while in this history, shape (users, length)."""
+    times: NDArray[np.int16]
+    """How often it was chosen while in this history, at most 32,767; shape (users, length)."""
+    interval_s: NDArray[np.float32]
+    """Mean seconds between two choices of it, shape (users, length)."""
+    this_session: NDArray[np.uint8]
+    """How often it was chosen in the user's present session, at most 255; shape (users, length)."""
     held: NDArray[np.int32]
     """Distinct items held, shape (users,)."""
     events: NDArray[np.int64]
@@ -40,7 +49,9 @@ def histories(arena: Arena, users: Vocabulary, length: int) -> Histories:
     return Histories(
         item=table.array("item", np.int32, length),
         ts_ms=table.array("ts_ms", np.int64, length),
-        times=table.array("times", np.int32, length),
+        times=table.array("times", np.int16, length),
+        interval_s=table.array("interval_s", np.float32, length),
+        this_session=table.array("this_session", np.uint8, length),
         held=table.array("held", np.int32),
         events=table.array("events", np.int64),
         partition=table.array("partition", np.int32),
@@ -60,20 +71,31 @@ def find(h: Histories, user: int, item: int) -> int:
 @kernel
 def remember(h: Histories, user: int, item: int, ts_ms: int, partition: int) -> None:
     """Put `item` at the front of the user's history; the oldest leaves when it is full."""
+    if h.held[user] > 0 and ts_ms - h.ts_ms[user, 0] > SESSION_GAP_MS:
+        for at in range(h.held[user]):
+            h.this_session[user, at] = 0
     place = find(h, user, item)
-    times = 1
+    times, this_session, interval_s = 1, 1, np.float32(0.0)
     if place >= 0:
-        times += h.times[user, place]
+        times = min(_MOST_TIMES, 1 + h.times[user, place])
+        this_session = min(_MOST_THIS_SESSION, 1 + h.this_session[user, place])
+        gap_s = np.float32(max(0, ts_ms - h.ts_ms[user, place])) * np.float32(1e-3)
+        interval_s = h.interval_s[user, place]
+        interval_s += (gap_s - interval_s) / np.float32(times - 1)
     else:
         place = min(h.held[user], h.item.shape[1] - 1)
-        h.held[user] = place + 1 if h.held[user] < h.item.shape[1] else h.item.shape[1]
+        h.held[user] = place + 1
     for at in range(place, 0, -1):
         h.item[user, at] = h.item[user, at - 1]
         h.ts_ms[user, at] = h.ts_ms[user, at - 1]
         h.times[user, at] = h.times[user, at - 1]
+        h.interval_s[user, at] = h.interval_s[user, at - 1]
+        h.this_session[user, at] = h.this_session[user, at - 1]
     h.item[user, 0] = item
     h.ts_ms[user, 0] = ts_ms
     h.times[user, 0] = times
+    h.interval_s[user, 0] = interval_s
+    h.this_session[user, 0] = this_session
     h.events[user] += 1
     h.partition[user] = partition
     h.dirty[user] = 1

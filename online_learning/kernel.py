@@ -11,16 +11,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .blend import Blend, gap_context, history_context, learn, score
+from .blend import BY_GAP, Blend, Workspace, explain, gap_context, history_context, learn, score, workspace
+from .categories import Categories, follow
 from .compiled import kernel
 from .consumed import Consumed, consume, has_consumed, held
 from .covisitation import Covisitation, covisit
 from .histories import Histories, find, remember
+from .interest import BLOCK, Interest, collect, welcome
+from .neighbours import Neighbours, note_user, walk_neighbours
+from .occasion import Occasion, count_occasion
 from .popularity import ALL_TIME, BEST, EVENTS, H40, Popularity, count, counted
 from .recency import Recency, chosen
-from .shortlist import CAP, Scratch, bar, is_barred, shortlist, walk
-from .signals import GROUP_OF, SIGNALS, describe
+from .scratch import CAP, Scratch, bar, begin, is_barred, place_of_largest
+from .second_order import walk_second
+from .shortlist import FULL, LEAN, MOST_OWN, shortlist
+from .signals import SIGNALS, describe, scales
 from .slab import UNIT
+from .walk import walk
 
 SERVING_GAP_MS = 10_000
 """A published list is made for a look this long after the event: the gap to the next one is not known yet."""
@@ -32,8 +39,12 @@ class Model(NamedTuple):
     histories: Histories
     consumed: Consumed
     popularity: Popularity
+    occasion: Occasion
     recency: Recency
     covisitation: Covisitation
+    neighbours: Neighbours
+    categories: Categories
+    interest: Interest
     blend: Blend
 
 
@@ -41,14 +52,13 @@ class Bench(NamedTuple):
     """Working memory of one thread; holds nothing between two events."""
 
     scratch: Scratch
+    work: Workspace
+    scale: NDArray[np.float32]
+    logarithmic: NDArray[np.bool_]
     signals: NDArray[np.float32]
-    """Shape (CAP, SIGNALS)."""
+    """Shape (SIGNALS, CAP)."""
     scores: NDArray[np.float32]
     """Shape (CAP,)."""
-    weights: NDArray[np.float32]
-    """Shape (SIGNALS,)."""
-    gradient: NDArray[np.float32]
-    """Shape (SIGNALS,)."""
     order: NDArray[np.int32]
     """Places of the shortlist, best first, shape (list length,)."""
 
@@ -94,14 +104,16 @@ class Lists(NamedTuple):
     """`seq` each list was made at, shape (lists,)."""
 
 
-def bench(scratch: Scratch, list_length: int) -> Bench:
-    """Reserve the working memory of one thread."""
+def bench(scratch: Scratch, list_length: int, off: frozenset[str] = frozenset()) -> Bench:
+    """Reserve the working memory of one thread; the parts that are `off` say nothing."""
+    scale, logarithmic = scales(off)
     return Bench(
         scratch=scratch,
-        signals=np.zeros((CAP, SIGNALS), np.float32),
+        work=workspace(),
+        scale=scale,
+        logarithmic=logarithmic,
+        signals=np.zeros((SIGNALS, CAP), np.float32),
         scores=np.zeros(CAP, np.float32),
-        weights=np.zeros(SIGNALS, np.float32),
-        gradient=np.zeros(SIGNALS, np.float32),
         order=np.zeros(list_length, np.int32),
     )
 
@@ -111,6 +123,7 @@ def learn_events(
     m: Model,
     b: Bench,
     e: Events,
+    first: int,
     seq: int,
     partition: int,
     items: int,
@@ -118,12 +131,15 @@ def learn_events(
     train_every: int,
     measured: Measured,
     lists: Lists,
-) -> None:
-    """Take the events in order. `seq` is how many came before them, `items` how many item rows are given out.
+) -> int:
+    """Take the events in order, from place `first` on; return the place after the last one taken.
 
-    One event in `train_every`, by `seq`, is ranked, measured and trains the blend; all are counted and remembered.
+    That is the end, or sooner where an event has filled the open block of the interest vectors, which is then for the
+    caller to turn. `seq` is how many events came before, `items` how many item rows are given out. One event in
+    `train_every`, by `seq`, is ranked, measured and trained on; all are counted and remembered. Lists are lean where
+    not every event trains.
     """
-    for at in range(len(e.user)):
+    for at in range(first, len(e.user)):
         user, item, ts_ms = e.user[at], e.item[at], e.ts_ms[at]
         seq += 1
         if user >= 0 and item >= 0:
@@ -133,14 +149,17 @@ def learn_events(
             measured.rank[at] = np.nan
             measured.loss[at] = np.nan
         if e.listed[at] >= 0:
-            make_list(m, b, user, ts_ms, seq, exclude, lists, e.listed[at])
+            make_list(m, b, user, ts_ms, seq, exclude, FULL if train_every == 1 else LEAN, lists, e.listed[at])
+        if m.interest.filled[0] == BLOCK:
+            return at + 1
+    return len(e.user)
 
 
 @kernel
 def make_lists(m: Model, b: Bench, users: NDArray[np.int32], ts_ms: int, seq: int, exclude: bool, lists: Lists) -> None:
     """Make the lists of `users` (user rows) without an event, as if each had last been seen at `ts_ms`."""
     for row in range(len(users)):
-        make_list(m, b, users[row], ts_ms, seq, exclude, lists, row)
+        make_list(m, b, users[row], ts_ms, seq, exclude, FULL, lists, row)
 
 
 @kernel
@@ -169,10 +188,19 @@ def _one_event(
     measured.pair_new[at] = fresh
     measured.rank[at] = np.nan
     measured.loss[at] = np.nan
-    if train and known:
+    if not known:
+        welcome(m.interest, item)
+    elif train:
         _measure_and_train(m, b, user, item, ts_ms, seq, items, exclude, measured, at)
+    if train:
+        collect(m.interest, h, user, item, ts_ms)
+    events = h.events[user]
+    gap_class = gap_context(events, ts_ms - h.ts_ms[user, 0]) - BY_GAP
     covisit(m.covisitation, h, user, item, ts_ms, seq)
+    follow(m.categories, h, user, item, seq)
+    note_user(m.neighbours, user, item)
     count(p, item, place < 0, ts_ms, seq)
+    count_occasion(m.occasion, item, events, gap_class, ts_ms, seq)
     chosen(m.recency, item)
     if exclude and fresh:
         consume(m.consumed, user, item)
@@ -199,7 +227,7 @@ def _measure_and_train(
     h, p = m.histories, m.popularity
     history = history_context(h.events[user])
     gap = gap_context(h.events[user], ts_ms - h.ts_ms[user, 0])
-    n = rank(m, b, user, ts_ms, seq, history, gap, exclude)
+    n = rank(m, b, user, ts_ms, seq, history, gap, exclude, FULL)
     candidates = p.seen[ALL_TIME] - (held(m.consumed, user) if exclude else 0)
     target = -1
     for k in range(n):
@@ -207,7 +235,7 @@ def _measure_and_train(
             target = k
     if target >= 0:
         measured.rank[at] = _rank_of(b.scores, n, target)
-        measured.loss[at] = learn(m.blend, history, gap, b.signals, b.scores, n, target, b.gradient)
+        measured.loss[at] = learn(m.blend, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target)
     else:
         measured.rank[at] = 1.0 + n + max(0, candidates - n - 1) / 2.0
     measured.popular_rank[at] = _rank_by_count(m, b, item, ALL_TIME, seq, ts_ms, items)
@@ -215,29 +243,55 @@ def _measure_and_train(
 
 
 @kernel
-def rank(m: Model, b: Bench, user: int, now_ms: int, seq: int, history: int, gap: int, exclude: bool) -> int:
+def rank(
+    m: Model, b: Bench, user: int, now_ms: int, seq: int, history: int, gap: int, exclude: bool, effort: int
+) -> int:
     """Shortlist and score for `user` as of `now_ms`, into `b`; return how many. Scoring never creates state."""
     s, h = b.scratch, m.histories
-    walk(s, m.covisitation, h, user, now_ms, seq)
+    begin(s)
+    walk(s, m.covisitation, h, user, now_ms, seq, effort)
+    if effort == FULL:
+        walk_second(s, m.covisitation, h, user, seq)
+        walk_neighbours(s, m.neighbours, h, user)
+    s.held[1] = s.held[0]
     if exclude:
         c = m.consumed
         for at in range(held(c, user)):
             bar(s, c.item[c.start[user] + at // UNIT, at % UNIT])
-    n = shortlist(s, h, m.popularity, m.recency, user, not exclude)
-    own = 0 if exclude else min(h.held[user], CAP)
-    describe(s, n, own, h, m.popularity, m.covisitation, user, now_ms, seq, b.signals)
-    score(m.blend, history, gap, b.signals, n, b.weights, b.scores)
+    n = shortlist(s, h, m.popularity, m.recency, user, not exclude, effort)
+    own = 0 if exclude else min(h.held[user], MOST_OWN[effort])
+    describe(
+        s,
+        n,
+        own,
+        h,
+        m.popularity,
+        m.occasion,
+        m.covisitation,
+        m.categories,
+        m.interest,
+        user,
+        gap - BY_GAP,
+        now_ms,
+        seq,
+        b.scale,
+        b.logarithmic,
+        b.signals,
+    )
+    score(m.blend, b.work, history, gap, s.items, b.signals, n, b.scores)
     return n
 
 
 @kernel
-def make_list(m: Model, b: Bench, user: int, ts_ms: int, seq: int, exclude: bool, lists: Lists, row: int) -> None:
+def make_list(
+    m: Model, b: Bench, user: int, ts_ms: int, seq: int, exclude: bool, effort: int, lists: Lists, row: int
+) -> None:
     """Write the user's list, as of event `seq`, into row `row` of `lists`. Ties go to the item seen first."""
     h, s = m.histories, b.scratch
     now_ms = ts_ms + SERVING_GAP_MS
     events = h.events[user]
     gap = gap_context(events, now_ms - h.ts_ms[user, 0])
-    n = rank(m, b, user, now_ms, seq, history_context(events), gap, exclude)
+    n = rank(m, b, user, now_ms, seq, history_context(events), gap, exclude, effort)
     lists.seq[row] = seq
     held = _best(b, n)
     lists.item[row, held:] = -1
@@ -246,10 +300,8 @@ def make_list(m: Model, b: Bench, user: int, ts_ms: int, seq: int, exclude: bool
         item = s.items[best]
         lists.item[row, at] = item
         lists.score[row, at] = b.scores[best]
-        lists.contribution[row, at, :] = np.float32(0.0)
-        for k in range(SIGNALS):
-            lists.contribution[row, at, GROUP_OF[k]] += b.weights[k] * b.signals[best, k]
-        via = s.via[s.slot[item]]
+        explain(m.blend, b.work, b.signals, best, b.scores[best], lists.contribution[row, at])
+        via = place_of_largest(s, item)
         lists.via[row, at] = h.item[user, via] if via >= 0 else -1
 
 

@@ -1,8 +1,10 @@
 """Popularity: how often an item was chosen, at several half-lives, and the running best of each.
 
-`c_h(j) = Σ 2^(-(t - t_e)/h)` over the events e on item j; t counts events for most half-lives, and time for one.
+`c_h(j) = Σ 2^(-(t - t_e)/h)` over the events e on item j; t counts events for most half-lives, and time for two.
 Half-life ∞ is all-time popularity. Within one half-life an event only ever lifts its own item, so the best items are
 kept by an insertion, never by a sort.
+
+Signals: ln(1 + FINE · the item's share of each count).
 """
 
 from __future__ import annotations
@@ -14,28 +16,42 @@ from numpy.typing import NDArray
 
 from .arena import Arena
 from .compiled import kernel
-from .decay import decay
+from .decay import decay, halved
+from .signal import FINE, ONE, POPULAR, TRENDING, Signal
 from .vocabulary import Vocabulary
 
-HALF_LIVES_EVENTS = (np.inf, 5000.0, 1000.0, 200.0, 40.0, 10.0, 3.0, np.inf)
-HALF_LIVES_MS = (np.inf, np.inf, np.inf, np.inf, np.inf, np.inf, np.inf, 86_400_000.0)
-COUNTS = 8
-"""Counts of an item; eight fill a vector register."""
-ALL_TIME, H40 = 0, 4
-"""Counts that others name."""
+HALF_LIVES_EVENTS = (5000.0, 1000.0, 200.0, 40.0, 10.0, 3.0, np.inf, np.inf)
+HALF_LIVES_MS = (np.inf, np.inf, np.inf, np.inf, np.inf, np.inf, 3_600_000.0, 86_400_000.0)
+FADING = 8
+"""Counts that fade; eight fill a vector register."""
+COUNTS = FADING + 1
+ALL_TIME = FADING
+"""The count that does not fade: an integer, since a float32 would stop counting at 2^24."""
+H40 = 3
 PER_EVENT = (1.0 / np.array(HALF_LIVES_EVENTS)).astype(np.float32)
 PER_MS = (1.0 / np.array(HALF_LIVES_MS)).astype(np.float32)
 BEST = 64
 """How many of the most popular items are kept in order, a count."""
 LAST, FIRST, LAST_MS, EVENTS, USERS = range(5)
 """Columns of `facts`: `seq` of the item's last and first event, time of its last, its events, its users."""
+SIGNALS = (
+    Signal("popular_5000", POPULAR),
+    Signal("popular_1000", POPULAR),
+    Signal("popular_200", POPULAR),
+    Signal("popular_40", TRENDING),
+    Signal("popular_10", TRENDING),
+    Signal("popular_3", TRENDING),
+    Signal("popular_hour", TRENDING),
+    Signal("popular_day", TRENDING),
+    Signal("popular", POPULAR),
+)
 
 
 class Popularity(NamedTuple):
     """Arrays by item row. Written by `count` alone."""
 
     value: NDArray[np.float32]
-    """Each count at the item's last event, shape (items, COUNTS)."""
+    """Each fading count at the item's last event, shape (items, FADING)."""
     facts: NDArray[np.int64]
     """Shape (items, 5): one cache line an item."""
     dirty: NDArray[np.uint8]
@@ -57,7 +73,7 @@ def popularity(arena: Arena, items: Vocabulary) -> Popularity:
     table = arena.table("popularity", items.capacity, lambda: len(items))
     board = arena.table("popularity_board", COUNTS, lambda: COUNTS)
     return Popularity(
-        value=table.array("value", np.float32, COUNTS),
+        value=table.array("value", np.float32, FADING),
         facts=table.array("facts", np.int64, 5),
         dirty=table.dirty,
         best=board.array("best", np.int32, BEST),
@@ -72,7 +88,7 @@ def popularity(arena: Arena, items: Vocabulary) -> Popularity:
 @kernel
 def counted(p: Popularity, item: int, which: int, seq: int, now_ms: int) -> float:
     """Return one count of `item` as of event `seq` and time `now_ms`."""
-    if which == ALL_TIME:  # an integer: a float32 would stop counting at 2^24
+    if which == ALL_TIME:
         return float(p.facts[item, EVENTS])
     age_ms = max(0, now_ms - p.facts[item, LAST_MS])
     halvings = (seq - p.facts[item, LAST]) * PER_EVENT[which] + age_ms * PER_MS[which]
@@ -82,6 +98,8 @@ def counted(p: Popularity, item: int, which: int, seq: int, now_ms: int) -> floa
 @kernel
 def totalled(p: Popularity, which: int, seq: int, now_ms: int) -> float:
     """Return the sum of one count over all items as of event `seq` and time `now_ms`."""
+    if which == ALL_TIME:
+        return float(p.total[which])
     age_ms = max(0, now_ms - p.total_at[which, 1])
     halvings = (seq - p.total_at[which, 0]) / HALF_LIVES_EVENTS[which] + age_ms / HALF_LIVES_MS[which]
     return float(p.total[which] * 2.0**-halvings)
@@ -92,7 +110,8 @@ def count(p: Popularity, item: int, new_to_user: bool, ts_ms: int, seq: int) -> 
     """Count one event on `item`. An event older than the item's last one counts as of that one."""
     now_ms = max(ts_ms, p.facts[item, LAST_MS])
     for which in range(COUNTS):
-        p.value[item, which] = counted(p, item, which, seq, now_ms) + 1.0
+        if which < FADING:
+            p.value[item, which] = counted(p, item, which, seq, now_ms) + 1.0
         p.total[which] = totalled(p, which, seq, ts_ms) + 1.0
         p.total_at[which, 0] = seq
         p.total_at[which, 1] = max(ts_ms, p.total_at[which, 1])
@@ -136,3 +155,31 @@ def _lift(p: Popularity, item: int, which: int, seq: int, now_ms: int) -> None:
         p.best[which, at] = above
         at -= 1
     p.best[which, at] = item
+
+
+@kernel
+def describe_popularity(
+    p: Popularity,
+    items: NDArray[np.int32],
+    n: int,
+    per_event: NDArray[np.float32],
+    out: NDArray[np.float32],
+    first: int,
+) -> None:
+    """Write the signals of `items[:n]` into rows `first` … of `out`, shape (…, n). `per_event` is scratch (COUNTS,).
+
+    Shares are as of the last event counted: a share does not age, and cannot overflow.
+    """
+    for which in range(COUNTS):
+        per_event[which] = np.float32(1.0 / max(1.0, p.total[which]))
+    last, last_ms = p.total_at[ALL_TIME, 0], p.total_at[ALL_TIME, 1]
+    for at in range(n):
+        j = items[at]
+        facts = p.facts[j]
+        behind = np.float32(last - facts[LAST])
+        behind_ms = np.float32(max(0, last_ms - facts[LAST_MS]))
+        value = p.value[j]
+        for which in range(FADING):
+            share = per_event[which] * value[which] * halved(behind * PER_EVENT[which] + behind_ms * PER_MS[which])
+            out[first + which, at] = ONE + FINE * share
+        out[first + ALL_TIME, at] = ONE + FINE * per_event[ALL_TIME] * np.float32(facts[EVENTS])

@@ -1,8 +1,7 @@
-"""Signals: what is known about a user and one item of the shortlist before the event, as a row of numbers.
+"""All signals of a user and the items of a shortlist, part by part: the one place that knows what the blend sees.
 
-ℓ(x) = ln(1e-4 + x). Shares are over the sum of all counts; `n` masses are decayed row sums of the same relation.
-Most signals are a logarithm of a count or ratio, so a weight is an exponent: the blend is log-linear. Every logarithm's
-argument is bounded away from 0, so no signal is ever non-finite.
+A new idea is a part of its own file (`SIGNALS` and a `describe_…` kernel), one line in `PARTS` and one call here. The
+rows of the matrix are signals and its columns items, so that logarithms, scores and gradients run over whole vectors.
 """
 
 from __future__ import annotations
@@ -10,73 +9,58 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from . import categories, interest, neighbours, occasion, own_past, popularity, together, trend
+from .categories import Categories, describe_categories
 from .compiled import kernel
-from .covisitation import LONG_HALF_LIFE, SHORT, TICK, Covisitation, faded, near_faded
-from .decay import halved
+from .covisitation import Covisitation
 from .histories import Histories
+from .interest import Interest, describe_interest
 from .logarithm import logarithm
-from .popularity import ALL_TIME, COUNTS, EVENTS, FIRST, LAST, LAST_MS, PER_EVENT, PER_MS, USERS, Popularity
-from .shortlist import (
-    AFTER_1,
-    AFTER_2,
-    AFTER_3,
-    BACK,
-    LONG9,
-    LONG98,
-    LONG_MAX,
-    NEXT_SHARE,
-    QUICK_SUM,
-    SESSION_SUM,
-    SHORT_SUM,
-    TINY,
-    Scratch,
-)
+from .neighbours import describe_neighbours
+from .occasion import Occasion, describe_occasion
+from .own_past import describe_own_past
+from .popularity import Popularity, describe_popularity
+from .scratch import Scratch
+from .signal import PLAIN, Signal
+from .together import describe_together
+from .trend import describe_trend
 
-GROUPS = ("popular", "trending", "together", "yours")
-"""What a reason names: the signals are summed into these."""
-POPULAR, TRENDING, TOGETHER, YOURS = range(4)
-_LOGARITHMS = (
-    ("popular", 1.0, POPULAR),
-    ("popular_5000", 1.0, POPULAR),
-    ("popular_1000", 1.0, POPULAR),
-    ("popular_200", 1.0, POPULAR),
-    ("popular_40", 1.0, TRENDING),
-    ("popular_10", 1.0, TRENDING),
-    ("popular_3", 1.0, TRENDING),
-    ("popular_day", 1.0, TRENDING),
-    ("events_since_last", 0.3, TRENDING),
-    ("events_since_first", 0.3, TRENDING),
-    ("seconds_since_last", 0.2, TRENDING),
-    ("overdue", 0.3, TRENDING),
-    ("users_per_event", 0.3, POPULAR),
-    ("next", 1.0, TOGETHER),
-    ("together_short", 1.0, TOGETHER),
-    ("together_long", 1.0, TOGETHER),
-    ("together_longer", 1.0, TOGETHER),
-    ("together_one", 1.0, TOGETHER),
-    ("before", 1.0, TOGETHER),
-    ("together_quick", 1.0, TOGETHER),
-    ("together_session", 1.0, TOGETHER),
-    ("after_last", 1.0, TOGETHER),
-    ("after_second", 1.0, TOGETHER),
-    ("after_third", 1.0, TOGETHER),
-    ("own_frequency", 1.0, YOURS),
-    ("own_seconds_since", 0.2, YOURS),
-    ("own_distance", 0.5, YOURS),
-)
-"""Name, scale and group of each signal that is `scale · ln(argument)`; they come first in a row."""
-_PLAIN = ("own", "own_nearness", "own_last", "own_second", "own_same_moment")
-"""Signals that are numbers as they stand, all about the user's own past."""
-NAMES = tuple(name for name, _, _ in _LOGARITHMS) + _PLAIN
-LOGARITHMS = len(_LOGARITHMS)
-SIGNALS = len(NAMES)
-SCALE = np.array([scale for _, scale, _ in _LOGARITHMS] + [0.0] * len(_PLAIN), np.float32)
-LEAST = np.float32(1e-4)
-LEAST_SHARE = np.float32(1e-3)
-GROUP_OF = np.array([group for _, _, group in _LOGARITHMS] + [YOURS] * len(_PLAIN), np.int64)
-OWN_FREQUENCY = NAMES.index("own_frequency")
-OWN = LOGARITHMS
-"""First of the plain signals."""
+PARTS: dict[str, tuple[Signal, ...]] = {
+    "popularity": popularity.SIGNALS,
+    "trend": trend.SIGNALS,
+    "occasion": occasion.SIGNALS,
+    "together": together.SIGNALS,
+    "neighbours": neighbours.SIGNALS,
+    "categories": categories.SIGNALS,
+    "own_past": own_past.SIGNALS,
+    "interest": interest.SIGNALS,
+}
+"""The signals by part, in the order of the rows."""
+ALL = tuple(signal for part in PARTS.values() for signal in part)
+NAMES = tuple(signal.name for signal in ALL)
+SIGNALS = len(ALL)
+GROUP_OF = np.array([signal.group for signal in ALL], np.int64)
+_POPULARITY = 0
+_TREND = _POPULARITY + len(popularity.SIGNALS)
+_OCCASION = _TREND + len(trend.SIGNALS)
+_TOGETHER = _OCCASION + len(occasion.SIGNALS)
+_NEIGHBOURS = _TOGETHER + len(together.SIGNALS)
+_CATEGORIES = _NEIGHBOURS + len(neighbours.SIGNALS)
+_OWN_PAST = _CATEGORIES + len(categories.SIGNALS)
+_INTEREST = _OWN_PAST + len(own_past.SIGNALS)
+
+
+def scales(off: frozenset[str] = frozenset()) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return each signal's scale, 0 for the parts that are `off`, and whether it is a logarithm; shape (SIGNALS,).
+
+    Raises `ValueError` for a part that does not exist.
+    """
+    if odd := sorted(off.difference(PARTS)):
+        raise ValueError(f"no part {', '.join(odd)}; the parts are {', '.join(PARTS)}")
+    on = np.array([name not in off for name, part in PARTS.items() for _ in part])
+    logarithmic = np.array([signal.scale != PLAIN for signal in ALL])
+    scale = np.array([signal.scale if signal.scale != PLAIN else 1.0 for signal in ALL])
+    return (scale * on).astype(np.float32), logarithmic
 
 
 @kernel
@@ -86,70 +70,35 @@ def describe(
     own: int,
     h: Histories,
     p: Popularity,
+    o: Occasion,
     c: Covisitation,
+    g: Categories,
+    v: Interest,
     user: int,
+    gap_class: int,
     now_ms: int,
     seq: int,
+    scale: NDArray[np.float32],
+    logarithmic: NDArray[np.bool_],
     out: NDArray[np.float32],
 ) -> None:
-    """Write the signals of the first `n` shortlisted items into `out`, shape (CAP, SIGNALS).
+    """Write the signals of the first `n` shortlisted items into `out`, shape (SIGNALS, CAP).
 
-    The first `own` items are the user's own, in the order of the history. A row first holds the logarithms' arguments
-    (1 where there is nothing to say), then all logarithms are taken at once, then the plain signals are set.
+    The first `own` items are the user's own, in the order of the history.
     """
-    tick = seq // TICK
-    per_event = s.per_event
-    for which in range(COUNTS):  # as of the last event counted: a share does not age, and cannot overflow
-        per_event[which] = np.float32(1.0 / max(1.0, p.total[which]))
-    for at in range(n):
-        j = s.items[at]
-        f = out[at]
-        facts = p.facts[j]
-        age = np.float32(seq - facts[LAST])
-        age_ms = np.float32(max(0, now_ms - facts[LAST_MS]))
-        behind = np.float32(p.total_at[ALL_TIME, 0] - facts[LAST])
-        behind_ms = np.float32(p.total_at[ALL_TIME, 1] - facts[LAST_MS])
-        value = p.value[j]
-        for which in range(COUNTS):
-            f[which] = LEAST + per_event[which] * value[which] * halved(
-                behind * PER_EVENT[which] + behind_ms * PER_MS[which]
-            )
-        interval = np.float32(facts[LAST] - facts[FIRST]) / np.float32(max(1, facts[EVENTS] - 1))
-        f[8] = np.float32(1.0) + age
-        f[9] = np.float32(1 + seq - facts[FIRST])
-        f[10] = np.float32(1.0) + age_ms * np.float32(1e-3)
-        f[11] = (np.float32(1.0) + age) / (np.float32(1.0) + interval)
-        f[12] = np.float32(1 + facts[USERS]) / np.float32(1 + facts[EVENTS])
-        short_total = TINY + c.near_mass[j, SHORT] * near_faded(SHORT, tick, c.near_mass_touch[j])
-        short_mass = np.float32(1.0) / np.sqrt(np.sqrt(short_total))
-        long_mass = np.float32(1.0) / np.sqrt(TINY + c.mass[j, 0] * faded(LONG_HALF_LIFE, tick, c.mass_touch[j]))
-        slot = s.slot[j]
-        q, near = s.far[slot], s.near[slot]
-        f[13] = LEAST + near[NEXT_SHARE]
-        f[14] = LEAST + near[SHORT_SUM] * short_mass
-        f[15] = LEAST + q[LONG9] * long_mass
-        f[16] = LEAST + q[LONG98] * long_mass
-        f[17] = LEAST + q[LONG_MAX] * long_mass
-        f[18] = LEAST + near[BACK]
-        f[19] = LEAST + near[QUICK_SUM]
-        f[20] = LEAST + q[SESSION_SUM]
-        f[21] = LEAST_SHARE + near[AFTER_1]
-        f[22] = LEAST_SHARE + near[AFTER_2]
-        f[23] = LEAST_SHARE + near[AFTER_3]
-        f[OWN_FREQUENCY:] = np.float32(1.0)
-    for place in range(own):
-        f = out[place]
-        gap_ms = max(0, now_ms - h.ts_ms[user, place])
-        f[OWN_FREQUENCY] = LEAST + np.float32(h.times[user, place]) / np.float32(h.events[user])
-        f[OWN_FREQUENCY + 1] = np.float32(1000 + gap_ms) * np.float32(1e-3)
-        f[OWN_FREQUENCY + 2] = np.float32(1 + place)
-    for at in range(n):
-        for k in range(SIGNALS):  # a constant count, a multiple of 8: whole registers
-            out[at, k] = SCALE[k] * logarithm(out[at, k])
-    for place in range(own):
-        f = out[place]
-        f[OWN] = 1.0
-        f[OWN + 1] = 1.0 / (1.0 + place)
-        f[OWN + 2] = 1.0 if place == 0 else 0.0
-        f[OWN + 3] = 1.0 if place == 1 else 0.0
-        f[OWN + 4] = 1.0 if now_ms <= h.ts_ms[user, place] else 0.0
+    describe_popularity(p, s.items, n, s.per_event, out, _POPULARITY)
+    describe_trend(p, s.items, n, now_ms, seq, out, _TREND)
+    describe_occasion(o, s.items, n, h.events[user], gap_class, now_ms, out, _OCCASION)
+    describe_together(s, c, n, seq, out, _TOGETHER)
+    describe_neighbours(s, n, out, _NEIGHBOURS)
+    describe_categories(g, h, s.items, n, user, seq, out, _CATEGORIES)
+    describe_own_past(h, user, own, n, now_ms, out, _OWN_PAST)
+    describe_interest(v, h, s.items, n, user, now_ms, out, _INTEREST)
+    for k in range(SIGNALS):
+        row, by = out[k], scale[k]
+        if logarithmic[k]:
+            for at in range(n):
+                row[at] = by * logarithm(row[at])
+        else:
+            for at in range(n):
+                row[at] = by * row[at]

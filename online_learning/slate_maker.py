@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from millstream.schemas.records import Reason, ScoredItem, Slate, Version
 
 from .kernel import Lists
-from .signals import GROUPS
+from .signal import GROUPS
 
-POPULAR, TRENDING, TOGETHER, YOURS = GROUPS
+TOGETHER, YOURS = "together", "yours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,12 @@ class Ranked:
 
 
 def _place(item_id: str, parts: list[float], source: str) -> ScoredItem:
-    popular, trending, together, yours = parts
-    reasons = [Reason(POPULAR, popular), Reason(TRENDING, trending), Reason(TOGETHER, together, source)]
-    if yours != 0.0:
-        reasons.append(Reason(YOURS, yours, item_id))
-    return ScoredItem(item_id, popular + trending + together + yours, tuple(reasons))
+    """Return a place with the reasons that say something; TOGETHER names the item of the history that it is from."""
+    evidence = {TOGETHER: source, YOURS: item_id}
+    reasons = [
+        Reason(group, part, evidence.get(group, "")) for group, part in zip(GROUPS, parts, strict=True) if part != 0.0
+    ]
+    return ScoredItem(item_id, sum(parts), tuple(reasons))
 
 
 def reserve_lists(count: int, length: int) -> Lists:

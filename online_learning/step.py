@@ -8,7 +8,7 @@ stale and changes nothing, so redelivery is harmless; a chunk that leaves a gap 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,19 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millstream.schemas.columns import Chunk, InteractionColumns
-from millstream.schemas.records import Kind, Slate
+from millstream.schemas.records import Item, Kind, Slate
 
 from .arena import MASK_128, Arena
 from .blend import blend
+from .categories import EACH, categories
 from .config import LearningConfig
 from .consumed import consumed
 from .covisitation import covisitation
 from .histories import histories
+from .interest import interest
+from .interest_trainer import InterestTrainer
 from .kernel import Events, Measured, Model, bench, learn_events, make_lists
+from .neighbours import neighbours
+from .occasion import occasion
 from .popularity import popularity
 from .quality import Quality
 from .recency import recency
-from .shortlist import scratch
+from .scratch import scratch
 from .slate_maker import Ranked, reserve_lists
 from .snapshot import Dump
 from .starting_weights import starting_weights
@@ -74,16 +79,18 @@ class Step:
     that the same events give the same hash whatever their topic is called.
     """
 
-    def __init__(self, config: LearningConfig, inputs: Sequence[str] = (INTERACTIONS,)) -> None:
+    def __init__(
+        self, config: LearningConfig, inputs: Sequence[str] = (INTERACTIONS,), off: frozenset[str] = frozenset()
+    ) -> None:
         self.config = config
         self.inputs = tuple(inputs)
         self.seq = 0
         self.generation = 1
         self.positions: dict[tuple[str, int], int] = {}
         self.last_ms = 0
-        self.quality = Quality()
         self.users = Vocabulary("users", config.max_users)
         self.items = Vocabulary("items", config.max_items)
+        self.categories = Vocabulary("categories", config.max_categories)
         self.arena = Arena()
         self.model = Model(
             histories=histories(self.arena, self.users, config.history_length),
@@ -94,13 +101,19 @@ class Step:
                 cells_per_user=config.consumed_per_user if config.exclude_consumed else 0,
             ),
             popularity=popularity(self.arena, self.items),
+            occasion=occasion(self.arena, self.items),
             recency=recency(self.arena),
             covisitation=covisitation(
                 self.arena, self.items, row_cells=config.max_neighbours, cells_per_item=config.neighbours_per_item
             ),
-            blend=blend(self.arena, starting_weights()),
+            neighbours=neighbours(self.arena, self.items, self.users),
+            categories=categories(self.arena, self.items, self.categories),
+            interest=interest(self.arena, self.items),
+            blend=blend(self.arena, self.items, starting_weights()),
         )
-        self._bench = bench(scratch(config.max_items), config.list_length)
+        self.quality = Quality(self.model.popularity)
+        self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
+        self._bench = bench(scratch(config.max_items, config.max_consumed), config.list_length, off)
 
     def apply(self, chunk: Chunk, *, lists: bool | NDArray[np.bool_] = True, train_every: int = 1) -> Applied:
         """Learn the chunk's events in order; afterwards the position of its partition is `chunk.end`.
@@ -123,8 +136,28 @@ class Step:
             )
         ranked, measured = self._learn(chunk, lists, train_every)
         self.positions[place] = chunk.end
-        self.quality.add(measured)
+        self.quality.add(measured, self.seq, None if ranked is None else ranked.lists)
         return Applied(chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), self.seq, ranked, measured)
+
+    def warm_up(self) -> None:
+        """Begin to load what training needs, so that no event waits for it. Returns at once; changes no state."""
+        self._trainer.warm_up()
+
+    def describe(self, items: Iterable[Item]) -> None:
+        """Take in which categories items have, the first three of each; what was known of them before is replaced.
+
+        An item that was never chosen stays one that was never chosen. Categories beyond `max_categories` are left out.
+        """
+        part = self.model.categories
+        for item in items:
+            row = int(self.items.rows([item.item_id])[0])
+            if row == NOT_ADMITTED:
+                continue
+            names = list(dict.fromkeys(item.categories))[:EACH]
+            known = [number + 1 for number in self.categories.rows(names).tolist() if number >= 0]
+            part.of[row] = 0
+            part.of[row, : len(known)] = known
+            part.of_dirty[row] = 1
 
     def relist(self, user_ids: Sequence[str], generated_ts_ms: int) -> list[Slate]:
         """Make the lists of users again, as of now, without an event. Ids not known are passed over.
@@ -159,7 +192,7 @@ class Step:
 
     def state_hash(self) -> str:
         """Return 32 hex digits over everything that learning and ranking read, positions included."""
-        total = self.arena.digest() + self.users.digest() + self.items.digest()
+        total = self.arena.digest() + self.users.digest() + self.items.digest() + self.categories.digest()
         for (topic, partition), position in self.positions.items():
             total += _hash_128(f"position/{self.inputs.index(topic)}/{partition}/{position}")
         total += _hash_128(f"counters/{self.seq}/{self.generation}/{self.last_ms}")
@@ -177,6 +210,7 @@ class Step:
             "generation": self.generation,
             "last_ms": self.last_ms,
             "positions": [[topic, partition, end] for (topic, partition), end in self.positions.items()],
+            "categories": self.categories.ids[:],
             "meta": meta or {},
         }
         return Dump(header, self.arena.dump(), users=self.users.ids[:], items=self.items.ids[:])
@@ -206,7 +240,9 @@ class Step:
         step.positions = {(topic, partition): end for topic, partition, end in dump.header["positions"]}
         step.users.rows(dump.users)
         step.items.rows(dump.items)
+        step.categories.rows(dump.header["categories"])
         step.arena.load(dump.arrays)
+        step._trainer.resume()
         return step
 
     def _learn(self, chunk: Chunk, make: bool | NDArray[np.bool_], train_every: int) -> tuple[Ranked | None, Measured]:
@@ -222,19 +258,24 @@ class Step:
         lists = reserve_lists(len(at), self.config.list_length)
         measured = _reserve_measured(n)
         events = Events(users, self.items.rows(columns.item_ids), columns.ts_ms, listed)
-        learn_events(
-            self.model,
-            self._bench,
-            events,
-            self.seq,
-            chunk.partition,
-            len(self.items),
-            self.config.exclude_consumed,
-            train_every,
-            measured,
-            lists,
-        )
-        self.seq += n
+        done = 0
+        while done < n:
+            taken = learn_events(
+                self.model,
+                self._bench,
+                events,
+                done,
+                self.seq,
+                chunk.partition,
+                len(self.items),
+                self.config.exclude_consumed,
+                train_every,
+                measured,
+                lists,
+            )
+            self.seq += taken - done
+            done = taken
+            self._trainer.turn()
         if n:
             self.last_ms = int(columns.as_of_ms[-1])
         if not len(at):

@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import Literal
 
 import fastavro
-import orjson
+import msgspec
 
 from millstream.schemas.avro_schemas import our_schema
 from millstream.schemas.framing import SINGLE_OBJECT_MARKER
@@ -22,12 +22,13 @@ from .slate_json import slate_json
 
 Format = Literal["json", "avro"]
 
+_encoder = msgspec.json.Encoder()
+
 
 class RecommendationsTopic:
     """Writes slates to Kafka, at least once. One event loop; calls are carried out one after the other.
 
-    `format` is `json` (named fields as in `millstream.schemas.records.Slate`) or `avro` (single-object encoding of
-    `slate.avsc`, half the size at several times the work).
+    `format` is `json` or `avro` (single-object encoding of `slate.avsc`, smaller at many times the work).
     """
 
     def __init__(self, bootstrap_servers: str, topic: str, *, format: Format = "json") -> None:
@@ -52,8 +53,12 @@ def slate_key(slate: Slate) -> bytes:
 
 
 def slate_as_json(slate: Slate) -> bytes:
-    """Return the slate as one JSON object with named fields."""
-    return orjson.dumps(slate_json(slate))
+    """Return the slate as one JSON object; `items` and what is in them are arrays in the order of the records' fields.
+
+    So an item is `[item_id, score, [[signal, contribution, evidence], …], propensity]` and the version `[generation,
+    position, revision]`: half the bytes of names everywhere, a third of the time, and the same order as in Redis.
+    """
+    return _encoder.encode(slate)
 
 
 def slate_as_avro(slate: Slate) -> bytes:

@@ -1,7 +1,7 @@
-"""A slate as JSON with named fields: on the `recommendations` topic, over HTTP, and from `--json`.
+"""A slate as JSON with named fields: over HTTP, and from `--json`.
 
-In Redis the same slate is positional MessagePack (`millstream.schemas.slates`), which is a third of the size; JSON is
-for those who read with their own eyes or with a library that knows nothing of us.
+In Redis and on the `recommendations` topic the same slate is positional, which is a third of the size; names are for
+those who read with their own eyes.
 """
 
 from __future__ import annotations

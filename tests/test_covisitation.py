@@ -13,13 +13,16 @@ from logs import random_log
 
 from millstream.online_learning.arena import Arena
 from millstream.online_learning.covisitation import (
+    HALF_LIFE,
     LONG_HALF_LIFE,
-    NEAR_HALF_LIVES,
+    LONG_MASS,
+    NEAR_MASS,
     NEXT,
     QUICK,
+    QUICK_HALF_LIFE,
     REACH,
     REVERSE,
-    SESSION_HALF_LIFE,
+    SESSION_MASS,
     SESSION_MS,
     SHORT,
     TICK,
@@ -35,8 +38,11 @@ USERS, ITEMS, HISTORY = 12, 60, 50
 LONG, SESSION = "long", "session"
 HALF_LIVES: dict[str | int, float] = {
     LONG: LONG_HALF_LIFE,
-    SESSION: SESSION_HALF_LIFE,
-    **dict(enumerate(NEAR_HALF_LIVES)),
+    SESSION: HALF_LIFE,
+    NEXT: HALF_LIFE,
+    SHORT: HALF_LIFE,
+    REVERSE: HALF_LIFE,
+    QUICK: QUICK_HALF_LIFE,
 }
 
 
@@ -65,21 +71,18 @@ class Learned:
 
     def strength(self, source: int, target: int, relation: str | int) -> float:
         """An edge's strength now."""
-        cell = self.row(source)[target]
-        if isinstance(relation, str):
-            value, touch = getattr(self.c, relation)[cell], self.c.touch[cell]
-        else:
-            value, touch = self.c.near[cell][relation], self.c.near_touch[cell]
-        return float(value) * 2.0 ** (-(self.seq // TICK - int(touch)) * TICK / HALF_LIVES[relation])
+        unit, at = self.row(source)[target]
+        value = getattr(self.c, relation)[unit, at] if isinstance(relation, str) else self.c.near[unit, relation, at]
+        return float(value) * self._fade(self.c.touch[unit], relation)
 
     def mass(self, source: int, relation: str | int) -> float:
         """A row's sum now, as it is kept."""
-        c = self.c
-        if isinstance(relation, str):
-            value, touch = c.mass[source, 0 if relation == LONG else 1], c.mass_touch[source]
-        else:
-            value, touch = c.near_mass[source, relation], c.near_mass_touch[source]
-        return float(value) * 2.0 ** (-(self.seq // TICK - int(touch)) * TICK / HALF_LIVES[relation])
+        columns = {LONG: LONG_MASS, SESSION: SESSION_MASS}
+        column = columns[relation] if isinstance(relation, str) else NEAR_MASS + relation
+        return float(self.c.mass[source, column]) * self._fade(self.c.mass_touch[source], relation)
+
+    def _fade(self, touch: int, relation: str | int) -> float:
+        return float(2.0 ** (-(self.seq // TICK - int(touch)) * TICK / HALF_LIVES[relation]))
 
 
 def declared(*, row_cells: int = 256, cells_per_item: int = 128, users: int = USERS, items: int = ITEMS) -> Learned:
@@ -183,6 +186,19 @@ def test_rows_have_the_smallest_block_that_holds_them_and_share_nothing(seed: in
         owned |= set(units)
     assert len(owned | free_units(learned)) == learned.c.slab[0] <= len(learned.c.neighbour)
     assert not owned & free_units(learned)
+
+
+def test_the_strongest_edges_gather_at_the_front(compared: tuple[Learned, Edges]) -> None:
+    """The first quarter of a long row holds more than its share of the row's strength."""
+    learned, _ = compared
+    shares = []
+    for item in range(ITEMS):
+        row = learned.row(item)
+        strengths = [learned.strength(item, j, LONG) for j in row]
+        if len(row) >= 20:
+            shares.append(sum(strengths[: len(row) // 4]) / sum(strengths))
+    assert len(shares) > 10
+    assert np.mean(shares) > 0.35
 
 
 def free_units(learned: Learned) -> set[int]:

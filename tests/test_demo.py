@@ -28,7 +28,7 @@ from millstream.streams.settings import Input, load_settings
 DEMO = [sys.executable, "-m", "millstream.agents.cli", "demo"]
 KEYS = {
     "kafka", "events", "events_per_s", "users", "slates", "dead_letters", "freshness_ms", "effort", "state_hash",
-    "quality", "popularity",
+    "quality", "popularity", "drifts", "last_drift",
 }  # fmt: skip
 
 
@@ -68,6 +68,8 @@ def test_the_demo_runs_through_real_kafka_and_sums_up(kafka: LocalKafka, redis_u
         assert 0 < found["freshness_ms"]["p50"] <= found["freshness_ms"]["p99"]
         assert found["users"] == len(set(simulated_log(2_000).columns.user_ids))
         assert found["quality"]["n"] == found["popularity"]["n"] > 0
+        assert found["quality"]["lists"] == found["popularity"]["lists"] > 0
+        assert 0 < found["popularity"]["coverage"] < found["quality"]["coverage"] <= 1
         assert len(found["state_hash"]) == 32
         assert {key for key in set(client.scan_iter()) - keys_before if key.startswith(b"demo-")} == set()
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)

@@ -21,9 +21,18 @@ from millstream.agents.demo_display import (
     summary_lines,
     why,
 )
+from millstream.agents.demo_metrics import figures_row, headings_row
+from millstream.agents.demo_route import Figures
 from millstream.agents.freshness import Percentiles
+from millstream.online_learning.drift import LossDrift
 from millstream.schemas.records import Reason, ScoredItem
 
+QUALITY: Figures = {
+    "n": 300, "hit@10": 0.2026, "ndcg@10": 0.114, "mrr@20": 0.091, "lists": 480, "coverage": 0.42, "novelty": 9.136,
+}  # fmt: skip
+POPULARITY: Figures = {
+    "n": 300, "hit@10": 0.08, "ndcg@10": 0.04, "mrr@20": 0.03, "lists": 480, "coverage": 0.0062, "novelty": 7.0,
+}  # fmt: skip
 NOTHING = Percentiles(0, math.nan, math.nan)
 START = View(
     log="MovieLens 100K",
@@ -36,9 +45,8 @@ START = View(
     lists=0,
     dead_letters=0,
     freshness=NOTHING,
-    hit_at_10=math.nan,
-    popularity_hit_at_10=math.nan,
-    judged=0,
+    quality={},
+    popularity={},
 )
 MIDDLE = replace(
     START,
@@ -49,10 +57,10 @@ MIDDLE = replace(
     lists=480,
     dead_letters=10,
     freshness=Percentiles(480, 9.34, 87.2),
-    hit_at_10=0.2026,
-    popularity_hit_at_10=0.08,
-    judged=300,
+    quality=QUALITY,
+    popularity=POPULARITY,
 )
+DRIFT = LossDrift(seq=123_456, before=3.41, after=4.02, window=2_048)
 TITLES = {"1": "Toy Story (1995)", "2": "Heat (1995)"}
 
 
@@ -76,11 +84,41 @@ def test_an_empty_log_can_be_shown() -> None:
     assert "0 of 0" in shown(replace(START, total=0))
 
 
-def test_the_screen_has_progress_rates_and_both_hit_rates() -> None:
+def test_the_screen_has_progress_and_rates() -> None:
     """Each figure of the moment can be read off."""
     text = shown(MIDDLE)
-    for part in ("50%", "500 of 1,000", "998", "p50 9.3 ms, p99 87 ms", ".203", "popularity .080", "0:05 left"):
+    for part in ("50%", "500 of 1,000", "998", "p50 9.3 ms, p99 87 ms", "0:05 left", "none found"):
         assert part in text, part
+
+
+def test_the_screen_has_every_metric_under_its_heading_beside_popularitys() -> None:
+    """Columns end together, known or not."""
+    lines = shown(MIDDLE).splitlines()
+    ours, theirs = (next(line for line in lines if line.startswith(name)) for name in ("quality", "popularity"))
+    assert ours.split()[1:] == [".203", ".114", ".091", ".420", "9.1"]
+    assert theirs.split()[1:] == [".080", ".040", ".030", ".006", "7.0"]
+    assert len(headings_row()) == len(figures_row(QUALITY)) == len(figures_row({}))
+    assert lines[lines.index(ours) - 1].split() == ["hit@10", "NDCG@10", "MRR@20", "coverage", "novelty", "(bits)"]
+    assert figures_row({"hit@10": 1.0, "coverage": 0.0}).split() == ["1.000", "–", "–", ".000", "–"]
+
+
+def test_the_last_drift_is_shown_and_how_many_there_were() -> None:
+    """One speaks for itself; of several the last, with their number."""
+    line = "the loss moved from 3.41 to 4.02 at event 123,456"
+    once = shown(replace(MIDDLE, drifts=1, last_drift=DRIFT))
+    assert line in once
+    assert "in all" not in once
+    assert f"{line} (3 in all)" in shown(replace(MIDDLE, drifts=3, last_drift=DRIFT))
+    assert "drifts 3" in plain_line(replace(MIDDLE, drifts=3, last_drift=DRIFT))
+
+
+def test_the_screen_fits_a_terminal() -> None:
+    """Twenty lines of eighty cells, with eight places of a list."""
+    place = Place("Toy Story (1995)", "goes with Heat (1995)", new=True)
+    watched = Watched("42", ("Heat (1995)",), (place,) * 8)
+    lines = shown(replace(MIDDLE, drifts=3, last_drift=DRIFT, watched=watched)).rstrip().splitlines()
+    assert len(lines) <= 20
+    assert max(len(line.rstrip()) for line in lines) <= 80
 
 
 def test_a_rejected_event_is_not_lag() -> None:
@@ -93,7 +131,14 @@ def test_the_plain_line_is_one_line_with_the_same_figures() -> None:
     """Without a terminal nothing is lost but the list."""
     line = plain_line(MIDDLE)
     assert "\n" not in line
-    for part in ("500/1,000", "lag 20", "p99 87 ms", "hit@10 .203 (popularity .080)", "rejected 10"):
+    for part in (
+        "500/1,000",
+        "lag 20",
+        "p99 87 ms",
+        "hit@10 .203 (popularity .080)",
+        "coverage .420 (.006)",
+        "rejected 10",
+    ):
         assert part in line, part
 
 
@@ -145,8 +190,10 @@ SUMMARY = Summary(
     freshness=Percentiles(1_000, 9.3456, 80.0),
     effort="full",
     state_hash="ab" * 16,
-    quality={"n": 700, "hit@10": 0.2, "ndcg@10": 0.1, "mrr@20": 0.08},
-    popularity={"n": 700, "hit@10": 0.08, "ndcg@10": 0.04, "mrr@20": 0.03},
+    quality=QUALITY,
+    popularity=POPULARITY,
+    drifts=1,
+    last_drift=DRIFT,
 )
 
 
@@ -155,8 +202,11 @@ def test_the_json_has_the_keys_that_scripts_rely_on() -> None:
     found = json.loads(json.dumps(SUMMARY.as_json(), allow_nan=False))
     assert set(found) == {
         "kafka", "events", "events_per_s", "users", "slates", "dead_letters", "freshness_ms", "effort", "state_hash",
-        "quality", "popularity",
+        "quality", "popularity", "drifts", "last_drift",
     }  # fmt: skip
+    assert found["quality"] == QUALITY
+    assert found["last_drift"] == {"seq": 123_456, "before": 3.41, "after": 4.02, "window": 2_048}
+    assert replace(SUMMARY, drifts=0, last_drift=None).as_json()["last_drift"] is None
     assert found["freshness_ms"] == {"p50": 9.35, "p99": 80.0}
     unmeasured = replace(SUMMARY, freshness=NOTHING).as_json()
     assert unmeasured["freshness_ms"] == {"p50": None, "p99": None}
@@ -166,13 +216,15 @@ def test_the_summary_says_what_happened_and_what_to_try() -> None:
     """Figures in words, then the commands, each on a line of its own."""
     lines = summary_lines(SUMMARY, "MovieLens 100K", ["millstream watch", "millstream doctor"])
     text = "\n".join(lines)
-    for part in ("1,000 events of 94 users", "9.3 ms", "80 ms", ".200", "popularity alone .080", "ab" * 16):
+    for part in ("1,000 events of 94 users", "9.3 ms", "80 ms", "300 judged events", "480 lists", "ab" * 16):
+        assert part in text, part
+    for part in ("hit@10 .203 (popularity .080)", "novelty (bits) 9.1 (7.0)", str(DRIFT)):
         assert part in text, part
     assert lines[-2:] == ["  millstream watch", "  millstream doctor"]
 
 
 def test_a_summary_without_judged_events_has_no_nan() -> None:
     """A log too short to judge is said with dashes."""
-    unjudged: dict[str, float | int | None] = {"n": 0, "hit@10": None, "ndcg@10": None, "mrr@20": None}
+    unjudged: Figures = dict.fromkeys(QUALITY)
     lines = summary_lines(replace(SUMMARY, quality=unjudged, popularity=unjudged), "a log", [])
     assert "nan" not in "\n".join(lines).lower()

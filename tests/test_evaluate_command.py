@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from click.testing import CliRunner, Result
 from logs import random_log
 
 from millstream.agents.cli import main
+from millstream.online_learning.signals import PARTS
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 SETS = {"half", "scored", "new", "all"}
@@ -125,6 +127,90 @@ def test_people_get_a_table(runner: CliRunner, log: Path) -> None:
     assert shown.exit_code == 0, shown.output
     for word in ("half", "popularity", "scored", "new", "all", "hit@10", "MRR@20", "state hash"):
         assert word in shown.output
+
+
+def test_a_saved_run_is_compared_event_by_event(
+    runner: CliRunner, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The differences are those of the two runs' half figures; against itself a run differs by nothing."""
+    saved = tmp_path / "ranks.jsonl"
+    before = answer(runner.invoke(main, ["evaluate", str(log), "--json", "--save", str(saved)]))
+    monkeypatch.setenv("MILLSTREAM_LEARNING__HISTORY_LENGTH", "2")
+    found = answer(runner.invoke(main, ["evaluate", str(log), "--json", "--compare", str(saved)]))
+    compared = found["compare"]
+    assert compared.keys() == {"half", "events", "blocks", "block_events"}
+    assert compared["events"] == found["half"]["n"]
+    assert compared["blocks"] == math.ceil(compared["events"] / compared["block_events"])
+    assert compared["half"].keys() == METRICS - {"n"}
+    for name, interval in compared["half"].items():
+        assert interval["difference"] == pytest.approx(found["half"][name] - before["half"][name], abs=2e-6)
+        assert interval["low"] < interval["difference"] < interval["high"]
+    monkeypatch.delenv("MILLSTREAM_LEARNING__HISTORY_LENGTH")
+    same = answer(runner.invoke(main, ["evaluate", str(log), "--json", "--compare", str(saved)]))["compare"]["half"]
+    assert all(set(interval.values()) == {0.0} for interval in same.values())
+
+
+def test_people_see_the_interval(runner: CliRunner, log: Path, tmp_path: Path) -> None:
+    """A table with the file's name; it may be overwritten in the same run."""
+    saved = tmp_path / "ranks.jsonl"
+    arguments = ["evaluate", str(log), "--limit", "300", "--save", str(saved)]
+    assert runner.invoke(main, arguments).exit_code == 0
+    shown = runner.invoke(main, [*arguments, "--compare", str(saved)])
+    assert shown.exit_code == 0, shown.output
+    for words in ("this run less ranks.jsonl", "95 % interval", "MRR@20", "blocks of"):
+        assert words in shown.output
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda lines: lines[:-1], "ends after line 199, but the log has 200 targets"),
+        (lambda lines: [*lines, lines[0]], "ranks.jsonl:201: one line too many"),
+        (lambda lines: [*lines[:7], lines[8], *lines[8:]], "ranks.jsonl:8: user"),
+        (lambda lines: [*lines[:4], "{torn", *lines[5:]], "ranks.jsonl:5: '{torn' is no line that --save writes"),
+        (lambda lines: ['{"user":"u","item":"i","rank":0.5}', *lines[1:]], "ranks.jsonl:1:"),
+        (lambda lines: ['{"user":"u","item":"i","rank":true}', *lines[1:]], "ranks.jsonl:1:"),
+        (lambda lines: ['{"user":1,"item":"i","rank":null}', *lines[1:]], "ranks.jsonl:1:"),
+        (lambda lines: ["[]", *lines[1:]], "ranks.jsonl:1: '[]'"),
+    ],
+)
+def test_ranks_of_another_log_are_refused(
+    runner: CliRunner, log: Path, tmp_path: Path, change: Callable[[list[str]], list[str]], said: str
+) -> None:
+    """The line, what it says, what was expected, and the remedy; no figures."""
+    saved = tmp_path / "ranks.jsonl"
+    arguments = ["evaluate", str(log), "--limit", "200"]
+    assert runner.invoke(main, [*arguments, "--save", str(saved)]).exit_code == 0
+    saved.write_text("".join(f"{line}\n" for line in change(saved.read_text().splitlines())))
+    shown = runner.invoke(main, [*arguments, "--compare", str(saved)])
+    assert shown.exit_code == 1
+    assert said in shown.output
+    assert "--compare" in shown.output
+    assert "half" not in shown.stdout
+
+
+def test_ranks_that_cannot_be_written_are_a_problem(runner: CliRunner, log: Path, tmp_path: Path) -> None:
+    """The path and the reason, no traceback."""
+    shown = runner.invoke(main, ["evaluate", str(log), "--limit", "50", "--save", str(tmp_path / "none" / "ranks")])
+    assert shown.exit_code == 1
+    assert "No such file or directory" in shown.output
+
+
+def test_parts_are_run_alone_and_left_out(runner: CliRunner, log: Path) -> None:
+    """Every part by name, with the same events in each; the whole run's figures are those without --parts."""
+    arguments = ["evaluate", str(log), "--limit", "300", "--json"]
+    found = answer(runner.invoke(main, [*arguments, "--parts"]))
+    parts = found.pop("parts")
+    assert list(parts) == list(PARTS)
+    for each in parts.values():
+        assert each.keys() == {"alone", "without", "worth"}
+        assert each["alone"].keys() == each["without"].keys() == METRICS
+        assert each["alone"]["n"] == each["without"]["n"] == found["half"]["n"]
+        lost = found["half"]["mrr@20"] - each["without"]["mrr@20"]
+        assert each["worth"]["mrr@20"]["difference"] == pytest.approx(lost, abs=2e-6)
+    assert {**found, "events_per_s": 0} == {**answer(runner.invoke(main, arguments)), "events_per_s": 0}
+    shown = runner.invoke(main, [*arguments[:-1], "--parts"])
+    assert all(name in shown.output for name in PARTS)
 
 
 def test_a_log_with_nothing_to_score_gives_null_figures(runner: CliRunner, tmp_path: Path) -> None:

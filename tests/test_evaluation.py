@@ -15,6 +15,7 @@ from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.evaluation import Evaluation, evaluate
 from millstream.online_learning.kernel import rank as rank_kernel
 from millstream.online_learning.quality import figures
+from millstream.online_learning.shortlist import FULL
 from millstream.online_learning.step import INTERACTIONS, Step
 from millstream.schemas.columns import InteractionColumns
 from millstream.schemas.records import Kind
@@ -82,7 +83,7 @@ def every_items_rank(step: Step, user_id: str, ts_ms: int) -> dict[str, float]:
     user = np.int32(step.users.rows([user_id])[0])
     events = int(m.histories.events[user])
     history, gap = history_context(events), gap_context(events, ts_ms - int(m.histories.ts_ms[user, 0]))
-    n = rank_kernel(m, b, user, ts_ms, step.seq + 1, history, gap, exclude)
+    n = rank_kernel(m, b, user, ts_ms, step.seq + 1, history, gap, exclude, FULL)
     rows, scores = b.scratch.items[:n].tolist(), b.scores[:n].astype(np.float64)
     ranks = {
         step.items.ids[row]: 1 + np.sum(scores > mine) + (np.sum(scores == mine) - 1) / 2
@@ -141,6 +142,8 @@ def test_the_sets_are_what_they_say() -> None:
     assert result.target.all()
     assert [bool(np.isnan(rank)) for rank in result.rank] == [True, False, True, False, False, False, True, False]
     assert (result.all.n, result.scored.n, result.half.n) == (8, 3, 2)
+    assert np.flatnonzero(result.is_scored).tolist() == [3, 4, 7]
+    assert np.flatnonzero(result.is_half).tolist() == [4, 7]
     assert result.new.n == 0
     assert result.scored == figures(result.rank[[3, 4, 7]])
     assert result.half == figures(result.rank[[4, 7]])

@@ -248,12 +248,8 @@ async def test_recommendations_are_read_by_a_confluent_consumer(pipeline: Pipeli
     slate = pipeline.slate("topic-user")
     assert slate is not None
     told = found["topic-user"]
-    assert [item["item_id"] for item in told["items"]] == [item.item_id for item in slate.items]
-    assert told["version"] == {
-        "generation": slate.version.generation,
-        "position": slate.version.position,
-        "revision": slate.version.revision,
-    }
+    assert [item[0] for item in told["items"]] == [item.item_id for item in slate.items]
+    assert told["version"] == [slate.version.generation, slate.version.position, slate.version.revision]
 
 
 @needs_kcat

@@ -15,6 +15,7 @@ from logs import START_MS, chunk_of, columns_of, random_log, simulated
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.step import NOBODY, Step
 from millstream.schemas.columns import InteractionColumns
+from millstream.schemas.records import Item
 
 CAPPED = LearningConfig(
     max_users=50,
@@ -32,8 +33,15 @@ YEAR_MS = 365 * 86_400_000
 every_table = pytest.mark.parametrize("table", TABLES)
 
 
+def described(config: LearningConfig) -> Step:
+    """A step that knows a category or two of some items."""
+    step = Step(config)
+    step.describe(Item(item_id=f"i{n}", categories=[f"c{n % 7}", f"c{n % 3}"]) for n in range(0, 60, 2))
+    return step
+
+
 def learned(columns: InteractionColumns, config: LearningConfig = CAPPED, *, seed_step: Step | None = None) -> Step:
-    step = seed_step or Step(config)
+    step = seed_step or described(config)
     step.apply(chunk_of(columns), lists=False)
     return step
 
@@ -98,7 +106,7 @@ def test_a_dump_stays_as_it_was_while_the_part_learns_on(table: str, log: Intera
 @every_table
 def test_every_change_of_a_part_is_marked(table: str, log: InteractionColumns) -> None:
     """The digest kept up to date event by event equals one made from scratch: no write without its mark."""
-    step = Step(CAPPED)
+    step = described(CAPPED)
     for at in range(0, 300, 7):
         learned(log.cut(at, min(300, at + 7)), seed_step=step)
         step.state_hash()
@@ -125,7 +133,7 @@ def test_making_lists_changes_no_part(table: str, config: LearningConfig, log: I
     step.arena.tables[table].dirty[:] = 1
     assert digests(step)[table] == before
     assert {name: array.tobytes() for name, array in step.arena.tables[table].arrays.items()} == bytes_before
-    listed = Step(config)
+    listed = described(config)
     for at in range(0, len(log), 100):
         listed.apply(chunk_of(log.cut(at, at + 100)), lists=True)
     assert digests(listed)[table] == before

@@ -39,8 +39,9 @@ def declared(items: int) -> Popularity:
 def exact(log: Log, which: int, seq: int, now_ms: int) -> NDArray[np.float64]:
     """Σ 2^(-age/h) by item, the definition itself, shape (items,)."""
     counts = np.zeros(1 + max(item for item, _, _ in log))
+    events, millis = (np.inf, np.inf) if which == ALL_TIME else (HALF_LIVES_EVENTS[which], HALF_LIVES_MS[which])
     for item, at, ms in log:
-        counts[item] += 2.0 ** (-(seq - at) / HALF_LIVES_EVENTS[which] - (now_ms - ms) / HALF_LIVES_MS[which])
+        counts[item] += 2.0 ** (-(seq - at) / events - (now_ms - ms) / millis)
     return counts
 
 

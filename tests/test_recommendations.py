@@ -76,13 +76,17 @@ async def publish_all(bootstrap: str, topic: str, slates: list[Slate], **how: An
         await sink.close()
 
 
-def test_a_consumer_reads_named_fields_under_list_and_user(kafka: LocalKafka, topic_name: str) -> None:
-    """Key LIST:USER, value one JSON object with every field of the slate by name."""
+def test_a_consumer_reads_json_under_list_and_user(kafka: LocalKafka, topic_name: str) -> None:
+    """Key LIST:USER, value one JSON object; items, reasons and version are arrays in the order of their fields."""
     create(kafka.bootstrap, topic_name)
     asyncio.run(publish_all(kafka.bootstrap, topic_name, [slate()]))
     (record,) = consume(kafka.bootstrap, topic_name, 1)
     assert record.key == b"main:42"
-    assert json.loads(record.value) == FIELDS
+    assert json.loads(record.value) == {
+        **FIELDS,
+        "items": [["a", 2.5, [["covisitation", 2.5, "b"]], 0.25], ["c", 1.0, [], None]],
+        "version": [1, 10, 7],
+    }
 
 
 def test_avro_is_read_by_its_schema_alone(kafka: LocalKafka, topic_name: str) -> None:

@@ -10,43 +10,55 @@ from logs import SMALL, chunk_of, random_log
 from numpy.typing import NDArray
 
 from millstream.online_learning.covisitation import (
+    HALF_LIFE,
     LONG_HALF_LIFE,
-    NEAR_HALF_LIVES,
+    LONG_MASS,
+    NEAR_MASS,
     NEXT,
     QUICK,
+    QUICK_HALF_LIFE,
     REACH,
     REVERSE,
-    SESSION_HALF_LIFE,
+    SESSION_MASS,
     SESSION_MS,
     SHORT,
     TICK,
 )
-from millstream.online_learning.shortlist import (
+from millstream.online_learning.popularity import ALL_TIME
+from millstream.online_learning.scratch import (
     AFTER_1,
     AFTER_2,
     AFTER_3,
     BACK,
     CAP,
+    KNN,
+    LARGEST,
     LISTED,
+    LONG7,
     LONG9,
     LONG98,
-    LONG_MAX,
     NEXT_SHARE,
     QUICK_SUM,
+    SECOND,
     SESSION_SUM,
     SHORT_SUM,
+    SUMS,
     Scratch,
-    _best_met,
     bar,
+    begin,
+    place_of_largest,
     scratch,
-    shortlist,
-    slot_of,
-    walk,
+    touch,
 )
+from millstream.online_learning.second_order import BRIDGE_CELLS, BRIDGES, walk_second
+from millstream.online_learning.shortlist import FULL, LEAN, MOST, _best_by_query, _fill, shortlist
 from millstream.online_learning.slab import UNIT
 from millstream.online_learning.step import Step
+from millstream.online_learning.walk import MOST_PLACES, walk
 
 USERS, ITEMS = 30, 400
+QUOTAS = {SHORT_SUM: 50, LONG9: 60, KNN: 30, NEXT_SHARE: 30}
+NEAR_HALF_LIVES = {NEXT: HALF_LIFE, SHORT: HALF_LIFE, REVERSE: HALF_LIFE, QUICK: QUICK_HALF_LIFE}
 Row = dict[int, tuple[dict[str, float], dict[int, float]]]
 
 
@@ -59,151 +71,181 @@ def step() -> Step:
 
 
 def row_of(step: Step, item: int) -> Row:
-    """An item's edges as of now: far strengths by name, near ones by relation."""
+    """An item's edges as of now, in the row's order: far strengths by name, near ones by relation."""
     c, tick = step.model.covisitation, step.seq // TICK
     edges: Row = {}
-    for at in range(int(c.length[item])):
-        cell = (int(c.start[item]) + at // UNIT, at % UNIT)
-        age, near_age = ((tick - int(touch[cell])) * TICK for touch in (c.touch, c.near_touch))
+    for cell in range(int(c.length[item])):
+        unit, at = int(c.start[item]) + cell // UNIT, cell % UNIT
+        age = (tick - int(c.touch[unit])) * TICK
         far = {
-            "long": float(c.long[cell]) * 2.0 ** (-age / LONG_HALF_LIFE),
-            "session": float(c.session[cell]) * 2.0 ** (-age / SESSION_HALF_LIFE),
+            "long": float(c.long[unit, at]) * 2.0 ** (-age / LONG_HALF_LIFE),
+            "session": float(c.session[unit, at]) * 2.0 ** (-age / HALF_LIFE),
         }
-        near = {r: float(c.near[cell][r]) * 2.0 ** (-near_age / h) for r, h in enumerate(NEAR_HALF_LIVES)}
-        edges[int(c.neighbour[cell])] = (far, near)
+        near = {r: float(c.near[unit, r, at]) * 2.0 ** (-age / h) for r, h in NEAR_HALF_LIVES.items()}
+        edges[int(c.neighbour[unit, at])] = (far, near)
     return edges
 
 
 def masses(step: Step, item: int) -> tuple[float, float, dict[int, float]]:
-    c, tick = step.model.covisitation, step.seq // TICK
-    age, near_age = (tick - int(c.mass_touch[item])) * TICK, (tick - int(c.near_mass_touch[item])) * TICK
-    near = {r: float(c.near_mass[item, r]) * 2.0 ** (-near_age / h) for r, h in enumerate(NEAR_HALF_LIVES)}
-    long, session = float(c.mass[item, 0]), float(c.mass[item, 1])
-    return long * 2.0 ** (-age / LONG_HALF_LIFE), session * 2.0 ** (-age / SESSION_HALF_LIFE), near
+    c = step.model.covisitation
+    age = (step.seq // TICK - int(c.mass_touch[item])) * TICK
+    near = {r: float(c.mass[item, NEAR_MASS + r]) * 2.0 ** (-age / h) for r, h in NEAR_HALF_LIVES.items()}
+    long, session = float(c.mass[item, LONG_MASS]), float(c.mass[item, SESSION_MASS])
+    return long * 2.0 ** (-age / LONG_HALF_LIFE), session * 2.0 ** (-age / HALF_LIFE), near
 
 
-def queries(step: Step, user: int, now_ms: int) -> tuple[NDArray[np.float64], NDArray[np.float64], dict[int, int]]:
-    """Every query over the history, edge by edge: far and near sums, and the place of the largest LONG term."""
+def queries(
+    step: Step, user: int, now_ms: int, places: int = SMALL.history_length
+) -> tuple[NDArray[np.float64], dict[int, int]]:
+    """Every query over the history, edge by edge: the sums by item, and the place of the largest LONG term."""
     h = step.model.histories
-    far, near = np.zeros((SMALL.max_items, 4)), np.zeros((SMALL.max_items, 8))
+    sums = np.zeros((SMALL.max_items, SUMS))
     via: dict[int, int] = {}
-    for place in range(int(h.held[user])):
+    for place in range(min(places, int(h.held[user]))):
         source = int(h.item[user, place])
         long, session, near_mass = masses(step, source)
         in_session = float(np.exp(-max(0, now_ms - int(h.ts_ms[user, place])) / SESSION_MS))
         for j, (edge, close) in row_of(step, source).items():
+            q = sums[j]
             term = edge["long"] / np.sqrt(long)
-            far[j, LONG98] += 0.98**place * term
-            far[j, LONG9] += 0.9**place * term
-            if 0.98**place * term > far[j, LONG_MAX]:
-                far[j, LONG_MAX], via[j] = 0.98**place * term, place
-            if in_session > 1e-3:
-                far[j, SESSION_SUM] += in_session * edge["session"] / (session + 1e-9)
+            q[LONG98] += 0.98**place * term
+            q[LONG9] += 0.9**place * term
+            if 0.98**place * term > q[LARGEST]:
+                q[LARGEST], via[j] = 0.98**place * term, place
+            q[SESSION_SUM] += in_session * edge["session"] / (session + 1e-9)
             if place >= REACH:
                 continue
-            near[j, SHORT_SUM] += 0.7**place * close[SHORT] / np.sqrt(near_mass[SHORT] + 1e-9)
-            near[j, QUICK_SUM] += 0.7**place * close[QUICK] / (near_mass[QUICK] + 1e-9)
+            q[LONG7] += 0.7**place * term
+            q[SHORT_SUM] += 0.7**place * close[SHORT] / np.sqrt(near_mass[SHORT] + 1e-9)
+            q[QUICK_SUM] += 0.7**place * close[QUICK] / (near_mass[QUICK] + 1e-9)
             share = close[SHORT] / (near_mass[SHORT] + 1e-9)
             if place == 0:
-                near[j, NEXT_SHARE] = close[NEXT] / (near_mass[NEXT] + 1e-9)
-                near[j, BACK] = close[REVERSE] / (near_mass[REVERSE] + 1e-9)
-                near[j, AFTER_1] = share
+                q[NEXT_SHARE] = close[NEXT] / (near_mass[NEXT] + 1e-9)
+                q[BACK] = close[REVERSE] / (near_mass[REVERSE] + 1e-9)
+                q[AFTER_1] = share
             elif place == 1:
-                near[j, AFTER_2] = share
+                q[AFTER_2] = share
             else:
-                near[j, AFTER_3] += share / 3
-    return far, near, via
+                q[AFTER_3] += share / 3
+    return sums, via
 
 
-def walked(step: Step, s: Scratch, user: int, now_ms: int) -> None:
-    walk(s, step.model.covisitation, step.model.histories, np.int32(user), now_ms, step.seq)
+def walked(step: Step, s: Scratch, user: int, now_ms: int, effort: int = FULL) -> None:
+    begin(s)
+    walk(s, step.model.covisitation, step.model.histories, np.int32(user), now_ms, step.seq, effort)
+    s.held[1] = s.held[0]
+
+
+def small_scratch() -> Scratch:
+    return scratch(SMALL.max_items, SMALL.max_consumed)
 
 
 @pytest.mark.parametrize("user", [0, 7, 29])
 @pytest.mark.parametrize("later_ms", [0, 60_000, 86_400_000])
-def test_the_walk_adds_up_every_query_as_defined(step: Step, user: int, later_ms: int) -> None:
+@pytest.mark.parametrize("effort", [FULL, LEAN])
+def test_the_walk_adds_up_every_query_as_defined(step: Step, user: int, later_ms: int, effort: int) -> None:
     """Sums, the largest term and its place equal a loop over all edges of the history, within 1 %."""
-    s = scratch(SMALL.max_items)
+    s = small_scratch()
     now_ms = step.last_ms + later_ms
     walked(step, s, (user + 1) % USERS, now_ms)  # what another ranking left behind must not show
-    walked(step, s, user, now_ms)
-    far, near, via = queries(step, user, now_ms)
-    slots = range(1, int(s.slots[1]) + 1)
-    met = s.met[slots.start : slots.stop].tolist()
-    assert sorted(met) == sorted(np.flatnonzero(far[:, LONG98]).tolist())
-    assert [int(s.slot[item]) for item in met] == list(slots)
-    np.testing.assert_allclose(s.far[list(slots)], far[met], rtol=0.01, atol=1e-6)
-    np.testing.assert_allclose(s.near[list(slots)], near[met], rtol=0.01, atol=1e-6)
-    for slot, j in zip(slots, met, strict=True):
-        runners_up = sorted((place for place in {via[j], int(s.via[slot])}), reverse=True)
-        if len(runners_up) > 1:  # only where two terms are as good as equal
-            assert s.far[slot, LONG_MAX] == pytest.approx(far[j, LONG_MAX], rel=1e-4)
+    walked(step, s, user, now_ms, effort)
+    sums, via = queries(step, user, now_ms, MOST_PLACES[effort])
+    met = s.touched[: int(s.held[1])].tolist()
+    assert sorted(met) == sorted(np.flatnonzero(sums[:, LONG98]).tolist())
+    np.testing.assert_allclose(s.sums, sums, rtol=0.01, atol=1e-6)
+    for j in met:
+        if via[j] != place_of_largest(s, j):  # only where two terms are as good as equal
+            assert s.sums[j, LARGEST] == pytest.approx(sums[j, LARGEST], rel=1e-4)
+
+
+@pytest.mark.parametrize("user", [0, 7, 29])
+def test_second_order_follows_the_strongest_edges_of_the_last_item(step: Step, user: int) -> None:
+    """Σ over the eight best b of r(a, b) / √(n_a n_b) · r(b, j) / n_b; what it meets is cleared by the next ranking."""
+    s, h = small_scratch(), step.model.histories
+    walked(step, s, user, step.last_ms)
+    walk_second(s, step.model.covisitation, h, np.int32(user), step.seq)
+    last = int(h.item[user, 0])
+    short = {b: near[SHORT] for b, (_, near) in row_of(step, last).items() if near[SHORT] > 0}
+    expected = np.zeros(SMALL.max_items)
+    for b in sorted(short, key=lambda b: -short[b])[:BRIDGES]:
+        total = masses(step, b)[2][SHORT] + 1e-9
+        factor = short[b] / np.sqrt((masses(step, last)[2][SHORT] + 1e-9) * total) / total
+        for j, (_, near) in list(row_of(step, b).items())[:BRIDGE_CELLS]:
+            expected[j] += factor * near[SHORT]
+    np.testing.assert_allclose(s.sums[:, SECOND], expected, rtol=0.02, atol=1e-7)
+    begin(s)
+    assert not s.sums.any()
+    assert not s.standing.any()
 
 
 @settings(deadline=None, max_examples=60)
 @given(
     values=st.lists(st.integers(0, 6), min_size=1, max_size=120),
+    by=st.sampled_from([LONG98, SHORT_SUM, LONG9, KNN, NEXT_SHARE]),
     most=st.integers(1, 80),
     already=st.sets(st.integers(0, 119), max_size=20),
     barred=st.sets(st.integers(0, 119), max_size=20),
 )
 def test_the_best_by_a_query_are_those_of_a_sort(
-    values: list[int], most: int, already: set[int], barred: set[int]
+    values: list[int], by: int, most: int, already: set[int], barred: set[int]
 ) -> None:
     """The highest values win, ties go to the lower row; zeros, barred and listed items are passed over."""
-    s = scratch(120)
+    s = scratch(120, 0)
     n = len(values)
     for item in np.random.default_rng(n).permutation(n):
-        s.far[slot_of(s, item), LONG98] = values[item]
-    s.slots[1] = s.slots[0]
+        s.sums[item, by] = values[item]
+        touch(s, item)
+    s.held[1] = s.held[0]
     for item in sorted(already):
-        s.standing[slot_of(s, item)] = LISTED
+        s.standing[item] = LISTED
     for item in sorted(barred):
         bar(s, item)
     free = [item for item in range(n) if values[item] > 0 and item not in already | barred]
-    expected = sorted(free, key=lambda item: (-values[item], item))[:most]
-    count = _best_met(s, s.far, LONG98, most, 0)
+    best = sorted(free, key=lambda item: (-values[item], item))
+    count = _fill(s, 0, most) if by == LONG98 else _best_by_query(s, 0, FULL)
+    expected = best[: most if by == LONG98 else QUOTAS[by]]
     assert sorted(s.items[:count].tolist()) == sorted(expected)
-    assert all(s.standing[s.slot[item]] == LISTED for item in expected)
+    assert all(s.standing[item] == LISTED for item in expected)
 
 
 def test_the_shortlist_never_exceeds_its_cap() -> None:
     """Near the cap only what fits is taken."""
-    s = scratch(400)
+    s = scratch(400, 0)
     for item in range(400):
-        s.far[slot_of(s, item), LONG98] = 1.0
-    s.slots[1] = s.slots[0]
-    assert _best_met(s, s.far, LONG98, 300, CAP - 3) == CAP
-    assert s.items[CAP - 3 :].tolist() == [0, 1, 2] or sorted(s.items[CAP - 3 :].tolist()) == [0, 1, 2]
-    assert _best_met(s, s.far, LONG98, 300, CAP) == CAP
+        s.sums[item, LONG98] = 1.0
+        touch(s, item)
+    s.held[1] = s.held[0]
+    assert _fill(s, CAP - 3, CAP) == CAP
+    assert sorted(s.items[CAP - 3 :].tolist()) == [0, 1, 2]
+    assert _fill(s, CAP, CAP) == CAP
 
 
-def listed(step: Step, s: Scratch, user: int, *, own: bool) -> list[int]:
+def listed(step: Step, s: Scratch, user: int, *, own: bool, effort: int = FULL) -> list[int]:
     m = step.model
-    n = shortlist(s, m.histories, m.popularity, m.recency, np.int32(user), own)
+    n = shortlist(s, m.histories, m.popularity, m.recency, np.int32(user), own, effort)
     return s.items[:n].tolist()
 
 
 @pytest.mark.parametrize("user", [0, 7, 29])
 def test_own_items_come_first_and_no_item_twice(step: Step, user: int) -> None:
     """With `own`, the history stands at the front in its order; the most popular item is on every list."""
-    s = scratch(SMALL.max_items)
+    s = small_scratch()
     walked(step, s, user, step.last_ms)
     items = listed(step, s, user, own=True)
     h, p = step.model.histories, step.model.popularity
     assert items[: h.held[user]] == h.item[user, : h.held[user]].tolist()
     assert len(set(items)) == len(items) <= CAP
-    assert int(p.best[0, 0]) in items
+    assert int(p.best[ALL_TIME, 0]) in items
     assert set(step.model.recency.item[: step.model.recency.held[0]].tolist()) <= set(items)
 
 
 @pytest.mark.parametrize("user", [0, 7, 29])
 def test_barred_items_are_never_listed(step: Step, user: int) -> None:
     """Barring the history and the most popular items takes exactly them away, whatever proposed them."""
-    s = scratch(SMALL.max_items)
+    s = small_scratch()
     walked(step, s, user, step.last_ms)
     h, p = step.model.histories, step.model.popularity
-    barred = {*h.item[user, : h.held[user]].tolist(), *p.best[0, :10].tolist()}
+    barred = {*h.item[user, : h.held[user]].tolist(), *p.best[ALL_TIME, :10].tolist()}
     for item in sorted(barred):
         bar(s, item)
     items = listed(step, s, user, own=False)
@@ -213,9 +255,19 @@ def test_barred_items_are_never_listed(step: Step, user: int) -> None:
 
 def test_a_user_without_history_is_offered_what_is_popular_and_recent(step: Step) -> None:
     """Nobody's row meets nothing on the walk, and still gets a shortlist."""
-    s = scratch(SMALL.max_items)
+    s = small_scratch()
     nobody = step.users.capacity
     walked(step, s, nobody, step.last_ms)
-    assert s.slots[1] == 0
+    assert s.held[1] == 0
     items = listed(step, s, nobody, own=True)
-    assert set(step.model.popularity.best[0, :30].tolist()) <= set(items)
+    assert set(step.model.popularity.best[ALL_TIME, :30].tolist()) <= set(items)
+
+
+@pytest.mark.parametrize("user", [0, 7, 29])
+def test_a_lean_shortlist_is_shorter_and_still_has_the_own_items(step: Step, user: int) -> None:
+    """Under load fewer items are scored; none of them twice."""
+    s = small_scratch()
+    walked(step, s, user, step.last_ms, LEAN)
+    items = listed(step, s, user, own=True, effort=LEAN)
+    assert len(set(items)) == len(items) <= MOST[LEAN] < CAP
+    assert int(step.model.histories.item[user, 0]) in items

@@ -10,28 +10,42 @@ from logs import START_MS, chunk_of, columns_of, random_log
 from numpy.typing import NDArray
 
 from millstream.online_learning.config import LearningConfig
-from millstream.online_learning.shortlist import CAP, scratch, shortlist, walk
-from millstream.online_learning.signals import GROUP_OF, GROUPS, NAMES, SIGNALS, describe
+from millstream.online_learning.kernel import Bench, bench, rank
+from millstream.online_learning.scratch import scratch
+from millstream.online_learning.shortlist import FULL
+from millstream.online_learning.signal import FINE, GROUPS
+from millstream.online_learning.signals import GROUP_OF, NAMES, PARTS, SIGNALS, scales
 from millstream.online_learning.step import Step
 from millstream.schemas.records import Kind
 
 TINY = LearningConfig(max_users=40, max_items=40)
-LOG_SHARES = [name for name in NAMES if name.startswith("popular")]
+LOG_SHARES = [signal.name for signal in PARTS["popularity"]]
 YEAR_MS = 365 * 86_400_000
+
+
+def ranked(step: Step, b: Bench, user: int, now_ms: int, seq: int) -> NDArray[np.float32]:
+    """Signals of the shortlist, shape (items, SIGNALS)."""
+    n = rank(step.model, b, np.int32(user), now_ms, seq, 1, 6, False, FULL)
+    return b.signals[:, :n].T.copy()
+
+
+def fresh_bench(step: Step) -> Bench:
+    return bench(scratch(step.config.max_items, step.config.max_consumed), step.config.list_length)
 
 
 def signals_of(step: Step, user: int, now_ms: int, *, seq: int | None = None) -> dict[int, dict[str, float]]:
     """By item row, each signal by name, for a user as of `now_ms`."""
-    m, s = step.model, scratch(step.config.max_items)
-    seq = step.seq if seq is None else seq
-    out = np.full((CAP, SIGNALS), np.nan, np.float32)
-    walk(s, m.covisitation, m.histories, np.int32(user), now_ms, seq)
-    n = shortlist(s, m.histories, m.popularity, m.recency, np.int32(user), True)
-    own = np.int32(m.histories.held[user])
-    describe(s, n, own, m.histories, m.popularity, m.covisitation, np.int32(user), now_ms, seq, out)
-    assert np.isfinite(out[:n]).all()
-    rows = zip(s.items[:n].tolist(), out[:n].tolist(), strict=True)
+    b = fresh_bench(step)
+    out = ranked(step, b, user, now_ms, step.seq if seq is None else seq)
+    assert np.isfinite(out).all()
+    assert np.isfinite(b.scores[: len(out)]).all()
+    rows = zip(b.scratch.items[: len(out)].tolist(), out.tolist(), strict=True)
     return {item: dict(zip(NAMES, row, strict=True)) for item, row in rows}
+
+
+def share(signal: float) -> float:
+    """Undo ln(1 + FINE x)."""
+    return float(np.expm1(signal) / FINE)
 
 
 def learned(users: list[str], items: list[str], **more: object) -> Step:
@@ -70,8 +84,8 @@ def test_events_that_teach_nothing_do_not_turn_shares_into_more_than_one(idle: i
         )
     shares = signals_of(step, 0, step.last_ms)
     for name in LOG_SHARES:
-        assert max(row[name] for row in shares.values()) <= 0.01
-        assert sum(np.exp(row[name]) for row in shares.values()) == pytest.approx(1.0, abs=0.01)
+        assert max(share(row[name]) for row in shares.values()) <= 1.01
+        assert sum(share(row[name]) for row in shares.values()) == pytest.approx(1.0, abs=0.01)
 
 
 @pytest.mark.parametrize("gap_days", [1, 110, 140, 2_000])
@@ -80,7 +94,7 @@ def test_a_long_silence_does_not_turn_shares_into_more_than_one(gap_days: int) -
     step = learned(["u", "v", "u", "w"], ["a", "b", "c", "a"])
     shares = signals_of(step, 0, step.last_ms + gap_days * 86_400_000)
     for name in LOG_SHARES:
-        assert max(row[name] for row in shares.values()) <= 0.01
+        assert max(share(row[name]) for row in shares.values()) <= 1.01
 
 
 def test_a_case_small_enough_to_see() -> None:
@@ -88,8 +102,8 @@ def test_a_case_small_enough_to_see() -> None:
     step = learned(["u", "v", "u", "u"], ["a", "a", "b", "a"])
     rows = signals_of(step, 0, START_MS + 13_000)
     a, b = rows[0], rows[1]
-    assert np.exp(a["popular"]) == pytest.approx(3 / 4, abs=1e-3)
-    assert np.exp(b["popular"]) == pytest.approx(1 / 4, abs=1e-3)
+    assert share(a["popular"]) == pytest.approx(3 / 4, abs=1e-3)
+    assert share(b["popular"]) == pytest.approx(1 / 4, abs=1e-3)
     assert (a["own"], a["own_last"], a["own_second"], a["own_nearness"]) == (1.0, 1.0, 0.0, 1.0)
     assert (b["own"], b["own_last"], b["own_second"], b["own_nearness"]) == (1.0, 0.0, 1.0, 0.5)
     assert np.exp(a["own_frequency"]) == pytest.approx(2 / 3, abs=1e-3)
@@ -99,7 +113,7 @@ def test_a_case_small_enough_to_see() -> None:
     assert a["seconds_since_last"] == pytest.approx(0.2 * np.log(11), abs=1e-5)
     assert a["own_seconds_since"] == pytest.approx(0.2 * np.log(11), abs=1e-5)
     assert a["users_per_event"] == pytest.approx(0.3 * np.log(3 / 4), abs=1e-6)
-    assert np.exp(b["next"]) == pytest.approx(1.0, abs=1e-3)  # after a, u chose b, and nobody anything else
+    assert share(b["next"]) == pytest.approx(1.0, abs=1e-3)  # after a, u chose b, and nobody anything else
 
 
 def test_what_is_not_the_users_own_has_no_own_signals() -> None:
@@ -114,19 +128,26 @@ def test_scratch_left_by_another_ranking_does_not_show() -> None:
     """The same user's signals come out the same, whoever was ranked before."""
     step = Step(TINY)
     step.apply(chunk_of(random_log(400, users=10, items=30, seed=2)), lists=False)
-    first = signals_of(step, 3, step.last_ms)
-    m, s = step.model, scratch(TINY.max_items)
-    outs: list[NDArray[np.float32]] = []
-    for user in (5, 3, 8, 3):
-        out = np.zeros((CAP, SIGNALS), np.float32)
-        walk(s, m.covisitation, m.histories, np.int32(user), step.last_ms, step.seq)
-        n = shortlist(s, m.histories, m.popularity, m.recency, np.int32(user), True)
-        own = np.int32(m.histories.held[user])
-        describe(s, n, own, m.histories, m.popularity, m.covisitation, np.int32(user), step.last_ms, step.seq, out)
-        outs.append(out)
-    assert outs[1].tobytes() == outs[3].tobytes()
-    assert len(first) == n
-    assert outs[1][:n].tolist() == [list(row.values()) for row in first.values()]
+    b = fresh_bench(step)
+    outs = [ranked(step, b, user, step.last_ms, step.seq) for user in (5, 3, 8, 3)]
+    alone = ranked(step, fresh_bench(step), 3, step.last_ms, step.seq)
+    assert outs[1].tobytes() == outs[3].tobytes() == alone.tobytes()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_that_is_off_says_nothing_and_the_rest_the_same(part: str) -> None:
+    """Its scales are 0, and nobody else's."""
+    off, _ = scales(frozenset({part}))
+    on, _ = scales()
+    mine = {signal.name for signal in PARTS[part]}
+    assert [value for value, name in zip(off, NAMES, strict=True) if name in mine] == [0.0] * len(mine)
+    assert all(a == b for a, b, name in zip(off, on, NAMES, strict=True) if name not in mine)
+
+
+def test_a_part_that_does_not_exist_is_named() -> None:
+    """The error lists what there is."""
+    with pytest.raises(ValueError, match="no part colour; the parts are popularity, trend"):
+        scales(frozenset({"colour"}))
 
 
 def test_every_signal_belongs_to_a_group_and_rows_are_whole_registers() -> None:

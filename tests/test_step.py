@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from logs import SMALL, START_MS, chunk_of, columns_of, random_log, simulated
 
 from millstream.online_learning.config import LearningConfig
-from millstream.online_learning.signals import GROUPS
+from millstream.online_learning.signal import GROUPS
 from millstream.online_learning.step import INTERACTIONS, NOBODY, TEACHING, OutOfOrderChunk, Step
 from millstream.schemas.columns import Chunk, InteractionColumns
 from millstream.schemas.records import Kind, Slate, Version

@@ -1,0 +1,95 @@
+"""What is evaluated: a recorded log, and the options that say what the task is, alike for each command that measures.
+
+Everything else is the settings' `learning`, the same as the worker's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from millstream.online_learning.config import LearningConfig
+from millstream.online_learning.step import Step
+from millstream.schemas.columns import InteractionColumns
+from millstream.schemas.log_files import UnreadableLog
+from millstream.schemas.recorded import read_events, read_items
+from millstream.schemas.records import Item
+from millstream.streams.settings import load_settings
+
+from .errors import Problem
+
+_SHOWN_REJECTS = 5
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTask:
+    """The events to predict and learn, in time order, and what is known of the items."""
+
+    columns: InteractionColumns
+    catalogue: Mapping[str, Item]
+
+    def step(self, config: LearningConfig, off: frozenset[str] = frozenset()) -> Step:
+        """Return a step that knows the catalogue and no event yet; the parts that are `off` say nothing."""
+        step = Step(config, off=off)
+        step.describe(self.catalogue.values())
+        return step
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The options as they were given."""
+
+    log: Path
+    items: Path | None
+    min_rating: float | None
+    exclude_consumed: bool
+    first_only: bool
+    limit: int | None
+
+    def config(self) -> LearningConfig:
+        """Return the learner's settings for this task. Raises `WrongSettings`."""
+        learning = load_settings().learning
+        return dataclasses.replace(learning, exclude_consumed=learning.exclude_consumed or self.exclude_consumed)
+
+    def load(self) -> LoadedTask:
+        """Read the log and the catalogue; what was left out goes to standard error. Raises `Problem`."""
+        try:
+            recorded = read_events(self.log, min_rating=self.min_rating, first_only=self.first_only, limit=self.limit)
+            catalogue = read_items(self.items) if self.items else {}
+        except UnreadableLog as error:
+            raise Problem(str(error)) from error
+        for reject in recorded.rejects[:_SHOWN_REJECTS]:
+            click.echo(reject.message, err=True)
+        if len(recorded.rejects) > _SHOWN_REJECTS:
+            click.echo(f"… {len(recorded.rejects):,} lines left out in all", err=True)
+        if catalogue:
+            listed = sum(item_id in catalogue for item_id in set(recorded.columns.item_ids))
+            click.echo(f"{len(catalogue):,} items in the catalogue, {listed:,} of them in the log", err=True)
+        return LoadedTask(recorded.columns, catalogue)
+
+
+def takes_task(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the argument LOG and the options of `Task`, and call it with them as one argument, `task`."""
+
+    @functools.wraps(function)
+    def with_task(**given: Any) -> None:
+        own = {each.name: given.pop(each.name) for each in dataclasses.fields(Task)}
+        function(Task(**own), **given)
+
+    for parameter in (
+        click.option("--limit", type=click.IntRange(min=1), help="Take the first N events only."),
+        click.option("--first-only", is_flag=True, help="Keep the first event of each user and item only."),
+        click.option("--exclude-consumed", is_flag=True, help="Never predict what the user already chose."),
+        click.option("--min-rating", type=float, help="Leave out ratings below this, as if they had never been."),
+        click.option("--items", type=_FILE, help="The catalogue of the log."),
+        click.argument("log", type=_FILE),
+    ):
+        with_task = parameter(with_task)
+    return with_task

@@ -1,0 +1,127 @@
+"""Interest vectors: the kernels' half against numpy, the trainer's half against the formula, and when weights count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from logs import SMALL, chunk_of, random_log
+from numpy.typing import NDArray
+
+from millstream.online_learning.interest import BLOCK, PLACES, WIDTH, pool, welcome
+from millstream.online_learning.interest_loss import block_loss
+from millstream.online_learning.step import Step
+from millstream.schemas.columns import InteractionColumns
+
+EVENTS = 3 * BLOCK + 100
+
+
+@pytest.fixture(scope="module")
+def log() -> InteractionColumns:
+    return random_log(EVENTS, users=20, items=60, seed=3)
+
+
+def learned(log: InteractionColumns, *cuts: int, step: Step | None = None, first: int = 0) -> Step:
+    step = step or Step(SMALL)
+    for last in (*cuts, len(log)):
+        if last > first:
+            step.apply(chunk_of(log.cut(first, last)), lists=False)
+            first = last
+    return step
+
+
+def pooled(step: Step, user: int, now_ms: int) -> NDArray[np.float64]:
+    """The module's formula in float64: u, shape (WIDTH,)."""
+    v, h = step.model.interest, step.model.histories
+    held = min(PLACES, int(h.held[user]))
+    rows = v.vector[h.item[user, :held]].astype(np.float64)
+    minutes = np.maximum(0, now_ms - h.ts_ms[user, :held]) / 60_000
+    attention = rows @ v.query / np.sqrt(WIDTH) + v.place[:held] - v.rate[0] * np.log1p(minutes)
+    weight = np.exp(attention - attention.max())
+    return np.asarray(weight @ rows / weight.sum())
+
+
+@pytest.mark.parametrize("user", [0, 7, 19])
+@pytest.mark.parametrize("later_ms", [0, 3_600_000, -5])
+def test_a_user_is_the_pooled_sum_of_the_history(log: InteractionColumns, user: int, later_ms: int) -> None:
+    """u and A'u equal numpy's, as of any moment."""
+    step = learned(log)
+    now_ms = step.last_ms + later_ms
+    v = step.model.interest
+    assert pool(v, step.model.histories, np.int32(user), now_ms)
+    expected = pooled(step, user, now_ms)
+    np.testing.assert_allclose(v.user[0], expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(v.user[1], expected @ v.matrix, rtol=1e-3, atol=1e-5)
+
+
+def test_a_user_without_a_history_has_no_interest(log: InteractionColumns) -> None:
+    """Nobody's vector is zero."""
+    step = learned(log)
+    assert not pool(step.model.interest, step.model.histories, np.int32(SMALL.max_users), 0)
+    assert not step.model.interest.user.any()
+
+
+def test_an_items_first_vector_is_a_fixed_draw_of_its_row() -> None:
+    """Two steps welcome the same row with the same vector, another row with another, all small and centred."""
+    one, other = Step(SMALL).model.interest, Step(SMALL).model.interest
+    for row in range(200):
+        welcome(one, np.int32(row))
+        welcome(other, np.int32(row))
+    assert np.array_equal(one.vector, other.vector)
+    assert len(np.unique(one.vector[:200])) > 0.9 * 200 * WIDTH
+    assert abs(one.vector[:200].mean()) < 0.005
+    assert np.abs(one.vector).max() <= 0.1
+
+
+def test_what_a_block_taught_counts_from_the_end_of_the_next_one(log: InteractionColumns) -> None:
+    """The pooling stays as it was declared through the second block, and has moved after it."""
+    step = Step(SMALL)
+    before = step.model.interest.matrix.copy()
+    moved_at = []
+    for at in range(len(log)):
+        step.apply(chunk_of(log.cut(at, at + 1)), lists=False)
+        if not np.array_equal(step.model.interest.matrix, before):
+            before = step.model.interest.matrix.copy()
+            moved_at.append(at + 1)
+    teaching = [at + 1 for at in range(len(log)) if log.user_ids[at] in log.user_ids[:at]]
+    assert moved_at == [teaching[2 * BLOCK - 1], teaching[3 * BLOCK - 1]]
+
+
+@pytest.mark.parametrize("cuts", [(1,), (BLOCK, 2 * BLOCK), (100, 101, 500, 700)])
+def test_where_the_log_is_cut_changes_no_vector(log: InteractionColumns, cuts: tuple[int, ...]) -> None:
+    """Blocks count events, not chunks."""
+    assert learned(log, *cuts).state_hash() == learned(log).state_hash()
+
+
+@pytest.mark.parametrize("half", [BLOCK // 2, 2 * BLOCK + 60])
+def test_a_block_that_is_open_or_under_way_survives_a_dump(log: InteractionColumns, half: int) -> None:
+    """Dumped and loaded in the middle of a block, with another being trained: the end is the same."""
+    step = learned(log.cut(0, half))
+    loaded = Step.load(SMALL, step.dump())
+    assert learned(log, step=loaded, first=half).state_hash() == learned(log).state_hash()
+
+
+def test_the_loss_is_cross_entropy_less_the_log_of_how_popular_the_negatives_are() -> None:
+    """Against the formula by hand: logits less ln of the share, and a target met twice is no negative of itself."""
+    rng = np.random.default_rng(1)
+    vector, matrix = rng.normal(0, 1, (6, WIDTH)), rng.normal(0, 1, (WIDTH, WIDTH))
+    query, place, rate = rng.normal(0, 1, WIDTH), rng.normal(0, 1, 3), np.array([0.2])
+    history = np.array([[0, 1, 6], [2, 6, 6], [3, 4, 5]])  # 6: nobody
+    age, target, share = rng.uniform(0, 3, (3, 3)), np.array([4, 1, 4]), np.array([0.5, 0.1, 0.5])
+    expected = 0.0
+    for n in range(3):
+        held = [at for at in range(3) if history[n, at] != 6]
+        rows = vector[history[n, held]]
+        attention = np.exp(rows @ query / np.sqrt(WIDTH) + place[held] - rate[0] * age[n, held])
+        user = attention @ rows / attention.sum()
+        logits = {m: user @ matrix @ vector[target[m]] - np.log(share[m]) for m in range(3)}
+        others = [m for m in range(3) if m == n or target[m] != target[n]]
+        expected -= logits[n] - np.log(sum(np.exp(logits[m]) for m in others))
+    loss = block_loss(
+        *(torch.tensor(each, dtype=torch.float32) for each in (vector, matrix, query, place, rate)),
+        history=torch.tensor(history),
+        age=torch.tensor(age, dtype=torch.float32),
+        target=torch.tensor(target),
+        log_share=torch.tensor(np.log(share), dtype=torch.float32),
+    )
+    assert float(loss) == pytest.approx(expected, rel=1e-3)
