@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -139,9 +140,9 @@ class Step:
         self.quality.add(measured, self.seq, None if ranked is None else ranked.lists)
         return Applied(chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), self.seq, ranked, measured)
 
-    def warm_up(self) -> None:
-        """Begin to load what training needs, so that no event waits for it. Returns at once; changes no state."""
-        self._trainer.warm_up()
+    def warm_up(self) -> Future[None]:
+        """Begin to load what training needs, so that no event waits for it; done when loaded. Changes no state."""
+        return self._trainer.warm_up()
 
     def describe(self, items: Iterable[Item]) -> None:
         """Take in which categories items have, the first three of each; what was known of them before is replaced.

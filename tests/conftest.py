@@ -13,7 +13,6 @@ from running import Pipeline
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_redis import LocalRedis
 
-
 # a shell starts its background jobs deaf to Ctrl-C, and every process that a test starts would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

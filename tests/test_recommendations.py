@@ -112,7 +112,7 @@ def test_every_slate_arrives_in_order_on_its_users_partition(kafka: LocalKafka, 
     seen: dict[bytes, list[int]] = {}
     partitions: dict[bytes, set[int]] = {}
     for record in consume(kafka.bootstrap, topic_name, 4_500):
-        seen.setdefault(record.key, []).append(json.loads(record.value)["version"]["position"])
+        seen.setdefault(record.key, []).append(json.loads(record.value)["version"][1])
         partitions.setdefault(record.key, set()).add(record.partition)
     assert seen == {f"main:{user}".encode(): [1, 2, 3] for user in range(1_500)}
     assert partitions == {key: {java_partition(key, 4)} for key in seen}
@@ -186,7 +186,7 @@ def test_an_outage_is_waited_out_and_said_once(caplog: pytest.LogCaptureFixture,
         asyncio.run(publish())
         # at least once: 60, or more if the kill lost an acknowledgement alone
         newest = {record.key: record.value for record in consume(broker.bootstrap, topic_name, 60)}
-    assert {json.loads(value)["version"]["position"] for value in newest.values()} == {3}
+    assert {json.loads(value)["version"][1] for value in newest.values()} == {3}
     lost, back = outage_lines(caplog)
     assert "does not answer" in lost
     assert "is back" in back
