@@ -246,7 +246,7 @@ class Pipeline(Service):
     async def _publish_again(self, resumed: Resumed) -> None:
         if resumed.unpublished:
             slates = await self.parts.thread.call(
-                lambda step: step.relist(resumed.unpublished, time.time_ns() // 1_000_000)
+                lambda step: step.relist(resumed.unpublished).encoded(time.time_ns() // 1_000_000)
             )
             self.parts.publisher.add(SliceDone("", 0, 0, 0, 0, slates))
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from millstream.online_learning.order import OrderRecord, RecordedOrder
 from millstream.online_learning.step import last_of_each_user
 from millstream.schemas.columns import Chunk
-from millstream.schemas.records import Slate
+from millstream.schemas.slates import EncodedSlate
 
 from .effort import Effort
 from .order_log import OrderLog
@@ -52,7 +52,7 @@ class AppliedLike(Protocol):
     def events(self) -> int:
         """Events learned, none if the slice was stale."""
 
-    def slates(self, generated_ts_ms: int) -> list[Slate]:
+    def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
         """Return the refreshed lists."""
 
 
@@ -76,7 +76,7 @@ class SliceDone:
     events: int
     records: int
     """Records read for it, rejected ones included; over a chunk's slices they sum to the chunk's."""
-    slates: Sequence[Slate]
+    slates: Sequence[EncodedSlate]
 
 
 class StepStopped(RuntimeError):
@@ -263,7 +263,7 @@ class StepThread(Generic[S]):
             applied = step.apply(part, lists=lists[first:last], train_every=train_every)
             if self._order is not None and recorded_effort is None and applied.end > part.start:
                 self._order.append(OrderRecord(part.input, part.partition, part.start, part.end, train_every))
-            slates = applied.slates(self._now_ms())
+            slates = applied.encoded(self._now_ms())
             self._learn_pace(last - first, self._clock_s() - began_s)
             slice_records = records - settled if last == len(chunk) else min(last - first, records - settled)
             settled += slice_records

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from millstream.schemas.columns import Chunk, InteractionColumns
 from millstream.schemas.records import Item, Kind, Slate
+from millstream.schemas.slates import EncodedSlate
 
 from .arena import MASK_128, Arena
 from .blend import blend
@@ -28,6 +29,7 @@ from .covisitation import covisitation
 from .histories import histories
 from .interest import interest
 from .interest_trainer import InterestTrainer
+from .json_ids import JsonIds
 from .kernel import Events, Measured, Model, bench, learn_events, make_lists
 from .neighbours import neighbours
 from .occasion import occasion
@@ -68,8 +70,12 @@ class Applied:
     ranked: Ranked | None
     measured: Measured | None
 
+    def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
+        """Return the refreshed list of each touched user, ready to publish, in the order of their last events."""
+        return [] if self.ranked is None else self.ranked.encoded(generated_ts_ms)
+
     def slates(self, generated_ts_ms: int) -> list[Slate]:
-        """Return the refreshed list of each touched user, in the order of their last events."""
+        """Return the same lists as objects."""
         return [] if self.ranked is None else self.ranked.slates(generated_ts_ms)
 
 
@@ -112,6 +118,7 @@ class Step:
             interest=interest(self.arena, self.items),
             blend=blend(self.arena, self.items, starting_weights()),
         )
+        self._item_ids = JsonIds(self.items.ids)
         self.quality = Quality(self.model.popularity)
         self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
         self._bench = bench(scratch(config.max_items, config.max_consumed), config.list_length, off)
@@ -160,7 +167,7 @@ class Step:
             part.of[row, : len(known)] = known
             part.of_dirty[row] = 1
 
-    def relist(self, user_ids: Sequence[str], generated_ts_ms: int) -> list[Slate]:
+    def relist(self, user_ids: Sequence[str]) -> Ranked:
         """Make the lists of users again, as of now, without an event. Ids not known are passed over.
 
         Versions carry the position of the user's partition, so a later event's list replaces this one. `NOBODY` is
@@ -176,20 +183,15 @@ class Step:
             sum(self.positions.values()) if id_ == NOBODY else self._position(int(self.model.histories.partition[row]))
             for id_, row in known.items()
         ]
-        ranked = Ranked(
+        return Ranked(
             list_name=MAIN,
             user_ids=list(known),
             generation=self.generation,
             positions=np.array(positions, np.int64),
             as_of_ms=np.full(len(rows), self.last_ms),
             lists=lists,
-            item_ids=self.items.ids,
+            item_ids=self._item_ids,
         )
-        return ranked.slates(generated_ts_ms)
-
-    def popular_slate(self, generated_ts_ms: int) -> Slate:
-        """Return the list for users that are not known."""
-        return self.relist([NOBODY], generated_ts_ms)[0]
 
     def state_hash(self) -> str:
         """Return 32 hex digits over everything that learning and ranking read, positions included."""
@@ -289,7 +291,7 @@ class Step:
             positions=columns.offsets[at] + (1 + others),
             as_of_ms=columns.as_of_ms[at],
             lists=lists,
-            item_ids=self.items.ids,
+            item_ids=self._item_ids,
         )
         return ranked, measured
 

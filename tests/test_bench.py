@@ -21,6 +21,7 @@ from millstream.agents.bench.report import Report, WrongResult
 from millstream.agents.bench.shoppers import distinct_users, shoppers_log
 from millstream.agents.commands.bench import command
 from millstream.schemas.records import Slate, Version
+from millstream.schemas.slates import encode_slate
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.redis_connection import connect
 from millstream.streams.redis_topic import RedisTopic
@@ -135,14 +136,16 @@ async def test_a_user_without_their_last_list_makes_a_run_void(redis_url: str, p
     for user, position in (("ann", 5), ("bob", 3)):
         await lists.publish(
             [
-                Slate(
-                    slate_id="",
-                    list="main",
-                    user_id=user,
-                    items=(),
-                    version=Version(1, position, 1),
-                    as_of_ms=0,
-                    generated_ts_ms=0,
+                encode_slate(
+                    Slate(
+                        slate_id="",
+                        list="main",
+                        user_id=user,
+                        items=(),
+                        version=Version(1, position, 1),
+                        as_of_ms=0,
+                        generated_ts_ms=0,
+                    )
                 )
             ]
         )

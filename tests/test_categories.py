@@ -11,7 +11,7 @@ from oracles import World, categories_of, signals_of, world
 
 from millstream.online_learning.categories import HALF_LIFE_EVENTS, SIGNALS
 from millstream.online_learning.config import LearningConfig
-from millstream.online_learning.step import Step
+from millstream.online_learning.step import NOBODY, Step
 from millstream.schemas.records import Item
 
 NAMES = [signal.name for signal in SIGNALS]
@@ -75,7 +75,7 @@ def test_the_catalogue_is_taken_in_once_a_category_three_an_item_within_the_cap(
     step.describe([Item(item_id="a", categories=["y"])])
     assert part.of[0].tolist() == [2, 0, 0]
     assert step.categories.ids == ["x", "y", "z", "u"]
-    assert not step.popular_slate(0).items
+    assert not step.relist([NOBODY]).slates(0)[0].items
 
 
 def test_a_long_silence_leaves_shares_as_they_were() -> None:

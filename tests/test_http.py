@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from millstream.schemas.records import Reason, ScoredItem, Slate, Version
+from millstream.schemas.slates import encode_slate
 from millstream.streams.http import RecommendationsOut, create_app
 from millstream.streams.local_process import free_ports
 from millstream.streams.reader import AsyncReader
@@ -42,7 +43,7 @@ async def served(url: str, prefix: str) -> AsyncIterator[httpx.AsyncClient]:
 async def web(redis_url: str, prefix: str) -> AsyncIterator[httpx.AsyncClient]:
     async with connect(redis_url) as client:
         topic = RedisTopic(client, prefix=prefix, ttl_s=60, feed_length=100)
-        await topic.publish([slate("u/1"), slate("")])
+        await topic.publish([encode_slate(slate("u/1")), encode_slate(slate(""))])
     async with served(redis_url, prefix) as client:
         yield client
 

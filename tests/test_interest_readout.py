@@ -39,7 +39,7 @@ def interests(step: Step, tmp_path_factory: pytest.TempPathFactory) -> Interests
 def test_a_users_vector_is_the_one_a_list_is_ranked_by(step: Step, interests: Interests, user: str) -> None:
     """Bit by bit: the vector, and the signal of each item on the list."""
     found = interests.user(user, ALL)
-    slate = step.relist([user], 0)[0]
+    slate = step.relist([user]).slates(0)[0]
     assert (found.kind, found.id, found.seq, found.as_of_ms) == ("user", user, EVENTS, slate.as_of_ms)
     assert np.array_equal(found.vector, step.model.interest.user[0])
     near, signal = dict(found.nearest), step._bench.signals[NAMES.index("interest")]

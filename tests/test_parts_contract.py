@@ -129,7 +129,7 @@ def test_making_lists_changes_no_part(table: str, config: LearningConfig, log: I
     step = learned(log, config)
     bytes_before = {name: array.tobytes() for name, array in step.arena.tables[table].arrays.items()}
     before = digests(step)[table]
-    assert step.relist([*step.users.ids, NOBODY, "a stranger"], 0)
+    assert step.relist([*step.users.ids, NOBODY, "a stranger"]).slates(0)
     step.arena.tables[table].dirty[:] = 1
     assert digests(step)[table] == before
     assert {name: array.tobytes() for name, array in step.arena.tables[table].arrays.items()} == bytes_before
@@ -188,7 +188,7 @@ def test_no_part_ever_holds_a_number_that_is_not_finite(tortured: tuple[Step, St
 def test_lists_after_an_adversarial_log_are_sound(tortured: tuple[Step, Step]) -> None:
     """Everyone still gets a list of distinct items with finite scores in falling order."""
     for step in tortured:
-        for slate in step.relist([*step.users.ids, NOBODY], 0):
+        for slate in step.relist([*step.users.ids, NOBODY]).slates(0):
             scores = [item.score for item in slate.items]
             assert np.isfinite(scores).all()
             assert all(one >= other - 1e-3 for one, other in pairwise(scores))

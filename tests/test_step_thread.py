@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from millstream.agents.step_thread import SliceDone, StepStopped, StepThread
 from millstream.schemas.columns import Chunk, InteractionColumns
-from millstream.schemas.records import Slate, Version
+from millstream.schemas.records import Version
+from millstream.schemas.slates import EncodedSlate
 
 
 @dataclass
@@ -35,17 +36,9 @@ class FakeApplied:
     events: int
     users: list[str]
 
-    def slates(self, generated_ts_ms: int) -> list[Slate]:
+    def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
         return [
-            Slate(
-                slate_id="",
-                list="main",
-                user_id=user,
-                items=(),
-                version=Version(1, self.end, 0),
-                as_of_ms=0,
-                generated_ts_ms=generated_ts_ms,
-            )
+            EncodedSlate(list="main", user_id=user, version=Version(1, self.end, 0), as_of_ms=0, json=b"")
             for user in self.users
         ]
 
