@@ -24,13 +24,16 @@ from millstream.online_learning.step import last_of_each_user
 from millstream.schemas.columns import Chunk
 from millstream.schemas.slates import EncodedSlate
 
-from .effort import Effort
+from .effort import FULL, Effort
 from .order_log import OrderLog
 
 T = TypeVar("T")
 
 _FIRST_SLICE_EVENTS = 8
 _SMOOTHING = 0.3
+_LONGER_WHEN_BEHIND = 4
+"""Slices are so many times longer while not every event trains: what waits is then longer than a slice anyway, and
+each hand-over between the threads costs both of them."""
 
 
 class AppliedLike(Protocol):
@@ -257,7 +260,7 @@ class StepThread(Generic[S]):
         lists = last_of_each_user(chunk.columns)
         train_every = recorded_effort or self._effort.choose(self._waiting_s(len(chunk)))
         while True:
-            last = min(first + self._slice_events(), len(chunk))
+            last = min(first + self._slice_events(train_every), len(chunk))
             began_s = self._clock_s()
             part = chunk.cut(first, last) if first < last else chunk
             applied = step.apply(part, lists=lists[first:last], train_every=train_every)
@@ -280,10 +283,11 @@ class StepThread(Generic[S]):
             events += sum(len(waiting.chunk) for waiting in self._chunks)
         return events * (self._event_s or 0.0)
 
-    def _slice_events(self) -> int:
+    def _slice_events(self, train_every: int) -> int:
         if self._event_s is None:
             return _FIRST_SLICE_EVENTS
-        return max(1, int(self._slice_s / self._event_s))
+        longer = 1 if train_every == FULL else _LONGER_WHEN_BEHIND
+        return max(1, int(longer * self._slice_s / self._event_s))
 
     def _learn_pace(self, events: int, took_s: float) -> None:
         if events == 0:
