@@ -139,8 +139,8 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
         client,
         settings.redis.prefix,
         dead_letters,
+        thread,
         outage=redis_outage,
-        release=source.release,
         failure=failure,
     )
     reporter = Reporter(

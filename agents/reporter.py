@@ -124,6 +124,7 @@ class Reporter:
             seq=self._seq,
             effort=round(1 / self._thread.train_every, 4),
             slates=publisher.slates,
+            items=self._catalogue.items,
             dead_letters=self._intake.dead_letters + self._catalogue.dead_letters,
             freshness_ms=self._gauges.freshness(),
             quality=self._quality["quality"],

@@ -49,6 +49,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     effort: float
     """Share of events that train the blend, 1 down to .06; all are counted."""
     slates: int
+    items: int = 0
+    """Records of the catalogue taken in, those read at an earlier start again included."""
     dead_letters: int
     freshness_ms: FreshnessMs
     quality: dict[str, float | int | None]

@@ -48,6 +48,10 @@ class AppliedLike(Protocol):
         """Partition."""
 
     @property
+    def start(self) -> int:
+        """First offset applied; the end, where all of the slice had been applied before."""
+
+    @property
     def end(self) -> int:
         """Next offset after the slice."""
 
@@ -264,10 +268,10 @@ class StepThread(Generic[S]):
             began_s = self._clock_s()
             part = chunk.cut(first, last) if first < last else chunk
             applied = step.apply(part, lists=lists[first:last], train_every=train_every)
-            if self._order is not None and recorded_effort is None and applied.end > part.start:
+            if self._order is not None and recorded_effort is None and applied.end > applied.start:
                 self._order.append(OrderRecord(part.input, part.partition, part.start, part.end, train_every))
             slates = applied.encoded(self._now_ms())
-            self._learn_pace(last - first, self._clock_s() - began_s)
+            self._learn_pace(applied.events, self._clock_s() - began_s)
             slice_records = records - settled if last == len(chunk) else min(last - first, records - settled)
             settled += slice_records
             slice_done = SliceDone(applied.input, applied.partition, applied.end, applied.events, slice_records, slates)

@@ -11,6 +11,7 @@ from millstream.online_learning.interest_readout import TABLES, Interests, NoVec
 from millstream.online_learning.signals import NAMES
 from millstream.online_learning.snapshot import read_snapshot, write_snapshot
 from millstream.online_learning.step import Step
+from millstream.schemas.columns import catalogue_chunk
 from millstream.schemas.records import Item, Kind
 
 EVENTS = 3 * BLOCK + 100
@@ -123,7 +124,7 @@ def test_without_a_choice_there_is_no_vector() -> None:
     step = Step(SMALL)
     kinds = [Kind.click, Kind.click, Kind.impression]
     step.apply(chunk_of(columns_of(["u", "u", "w"], ["a", "b", "b"], kinds=kinds)), lists=False)
-    step.describe([Item(item_id="c", categories=["x"])])
+    step.apply(catalogue_chunk([Item(item_id="c", categories=["x"])]))
     interests = Interests(step.dump())
     with pytest.raises(NoVector, match="user 'w' has not chosen anything yet"):
         interests.user("w", 5)

@@ -14,7 +14,7 @@ from logs import START_MS, chunk_of, columns_of, random_log, simulated
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.step import NOBODY, Step
-from millstream.schemas.columns import InteractionColumns
+from millstream.schemas.columns import InteractionColumns, catalogue_chunk
 from millstream.schemas.records import Item
 
 CAPPED = LearningConfig(
@@ -36,7 +36,7 @@ every_table = pytest.mark.parametrize("table", TABLES)
 def described(config: LearningConfig) -> Step:
     """A step that knows a category or two of some items."""
     step = Step(config)
-    step.describe(Item(item_id=f"i{n}", categories=[f"c{n % 7}", f"c{n % 3}"]) for n in range(0, 60, 2))
+    step.apply(catalogue_chunk(Item(item_id=f"i{n}", categories=[f"c{n % 7}", f"c{n % 3}"]) for n in range(0, 60, 2)))
     return step
 
 

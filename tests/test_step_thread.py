@@ -32,6 +32,7 @@ class Clock:
 class FakeApplied:
     input: str
     partition: int
+    start: int
     end: int
     events: int
     users: list[str]
@@ -59,7 +60,7 @@ class FakeStep:
         self.slices.append(chunk)
         self.clock.now_s += len(chunk) * self.event_ms / 1000
         users = [user for user, listed in zip(chunk.columns.user_ids, lists, strict=True) if listed]
-        return FakeApplied(chunk.input, chunk.partition, chunk.end, len(chunk), users)
+        return FakeApplied(chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), users)
 
 
 def chunk(users: list[str], *, start: int = 0, end: int | None = None) -> Chunk:
