@@ -22,6 +22,8 @@ from .popularity_alone import popularity_alone
 from .report import Report, WrongResult
 from .stages import stages_us
 
+_WARM_EVENTS = 600
+"""Learned in each way beforehand: torch takes seconds to load, with the second block of events."""
 RATIO = "lists_over_evaluate"
 RATIO_POPULARITY = "lists_over_popularity"
 
@@ -47,6 +49,8 @@ def learn(name: str, loaded: LoadedTask, read_s: float, config: LearningConfig, 
     `read_s` is how long it took to read the log, 0 for one that was made in memory; it counts in every rate.
     """
     columns, n = loaded.columns, len(loaded.columns)
+    _run(LoadedTask(columns.cut(0, min(n, _WARM_EVENTS)), loaded.catalogue), 0.0, config)
+    say(f"{n:,} events of {name}, {runs} times in each way")
     measured: list[LearnRun] = []
     for number in range(1, runs + 1):
         run, result, step = _run(loaded, read_s, config)
@@ -57,7 +61,7 @@ def learn(name: str, loaded: LoadedTask, read_s: float, config: LearningConfig, 
         )
     run = max(measured, key=lambda each: each.lists_s)
     say("timing the stages")
-    stages = stages_us(columns, loaded.step(config))
+    stages = stages_us(columns, lambda: loaded.step(config))
     return Report(
         name="learn",
         figures={
@@ -93,7 +97,8 @@ def learn(name: str, loaded: LoadedTask, read_s: float, config: LearningConfig, 
             f"{CHUNK_EVENTS:,}, and one by one, each handed out before the next event is taken",
             "baseline: the same loop in plain Python that counts how often items were chosen and lists the best",
             f"the run with the lowest rate of lists, of {runs}; all ways ended in state {result.state_hash}",
-            "us_…: where an event's time goes, from passes of their own; us_list is a second ranking and the reasons",
+            "us_…: where an event's time goes: passes that go as far as each stage, one less the other; "
+            "us_measure_and_vectors: what is left of evaluate; us_list: a second ranking, and its reasons",
             f"bytes: state and names in use, for each known; at most: all that the caps reserve (max_users "
             f"{config.max_users:,}, max_items {config.max_items:,}), for each of them, names not counted",
         ),
@@ -157,12 +162,12 @@ def _popularity_s(columns: InteractionColumns, length: int, *, exclude: bool, li
 
 
 def _shares(run: LearnRun, read_s: float, stages: dict[str, float], n: int) -> dict[str, float]:
-    """Return where an event's time goes, in µs: reading, the stages, and what lists add to them."""
-    added_s = run.lists_s - run.evaluate_s - run.slates_s
+    """Return where an event's time goes, in µs: reading, the stages, the rest of `evaluate`, and what lists add."""
     shares = {
         **({"read": read_s * 1e6 / n} if read_s else {}),
         **stages,
-        "list": added_s * 1e6 / n,
+        "measure_and_vectors": (run.evaluate_s - read_s) * 1e6 / n - sum(stages.values()),
+        "list": (run.lists_s - run.evaluate_s - run.slates_s) * 1e6 / n,
         "list_as_objects": run.slates_s * 1e6 / n,
     }
     return {f"us_{stage}": us for stage, us in shares.items()}
