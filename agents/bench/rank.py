@@ -1,7 +1,8 @@
 """`bench rank`: the µs that one user's list takes as the catalogue grows, and what its shortlist misses.
 
-The same shoppers fill shops of several sizes with the same number of events. Then users that were there last are
-ranked, and scored exhaustively.
+Each item is chosen once, by somebody who does not come back, so that all of the catalogue could be listed. Then the
+same shoppers make the same number of events in shops of several sizes; and those that were there last are ranked, and
+scored exhaustively.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from millstream.agents.demo_servers import Say
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.evaluation import CHUNK_EVENTS
 from millstream.online_learning.kernel import Bench, bench, make_list, make_lists
-from millstream.online_learning.popularity import ALL_TIME
 from millstream.online_learning.scratch import scratch
 from millstream.online_learning.shortlist import FULL, LEAN
 from millstream.online_learning.slate_maker import reserve_lists
 from millstream.online_learning.step import INTERACTIONS, Step
-from millstream.schemas.columns import Chunk
+from millstream.schemas.columns import Chunk, InteractionColumns
+from millstream.schemas.records import Kind
 
 from .exhaustive import SOURCES, exhaustive_top, source_of
 from .report import Report, WrongResult
@@ -32,6 +33,7 @@ from .shoppers import USERS, shoppers_among
 
 TRAIN_EVERY = 4
 """Of the events learned beforehand, one in so many trains the blend and the vectors; all are counted and remembered."""
+NOTHING_TRAINS = 1 << 62
 TURNS = 3
 """Times that each user is ranked, everybody in turn; the lowest counts."""
 MOST_SCORED = 200_000_000
@@ -45,8 +47,6 @@ class Ranking:
     """One catalogue's figures; µs are those of one list, by user, shape (users,)."""
 
     items: int
-    chosen: int
-    """Items that were chosen at least once."""
     edges: float
     """Co-visitation edges that a user's history leads to, mean: what a walk reads."""
     bytes: int
@@ -72,7 +72,6 @@ def rank(sizes: Sequence[int], learning: LearningConfig, *, users: int, events: 
         name="rank",
         figures={
             "items": [each.items for each in found],
-            "items_chosen": [each.chosen for each in found],
             "rank_p50_us": [p50 for p50, _ in full],
             "rank_p99_us": [p99 for _, p99 in full],
             "lean_p50_us": [p50 for p50, _ in lean],
@@ -95,7 +94,8 @@ def rank(sizes: Sequence[int], learning: LearningConfig, *, users: int, events: 
         },
         targets={"growth_p50": "< 2", "overlap": "≥ .95"},
         facts=(
-            f"{events:,} events of {USERS:,} simulated shoppers in each catalogue, one in {TRAIN_EVERY} trained on; "
+            f"each catalogue: every item chosen once by somebody else, then {events:,} events of {USERS:,} simulated "
+            f"shoppers, one in {TRAIN_EVERY} trained on; "
             f"{len(found[0].full_us):,} users, those who were there last",
             f"rank: the µs of one user's list of {learning.list_length}, the least of {TURNS}, the call itself taken "
             "off; lean: as lists are made while the stream is too fast",
@@ -120,7 +120,6 @@ def _ranking(items: int, learning: LearningConfig, *, users: int, events: int, s
     overlap, missed, exhaustive_us = _compared(step, b, some)
     return Ranking(
         items=len(step.items),
-        chosen=int(step.model.popularity.seen[ALL_TIME]),
         edges=float(np.mean([_edges(step, user) for user in last_users.tolist()])),
         bytes=sum(step.bytes_used().values()),
         full_us=full_us,
@@ -137,13 +136,15 @@ def _filled(
     """Return a step that knows all items and has learned the events; and the users of the last, in chance order."""
     say(f"{items:,} items: opening the shop")
     shop = shoppers_among(items)
-    step = Step(dataclasses.replace(learning, max_items=items))
+    step = Step(dataclasses.replace(learning, max_items=items, max_users=items + USERS))
     step.describe(shop.items())
+    _choose_each_once(step, shop.config.start_ms)
     newest: dict[str, None] = {}
     for first in range(0, events, CHUNK_EVENTS):
         last = min(events, first + CHUNK_EVENTS)
         columns = shop.events(last - first)
-        step.apply(Chunk(INTERACTIONS, 0, first, last, columns), lists=False, train_every=TRAIN_EVERY)
+        chunk = Chunk(INTERACTIONS, 0, items + first, items + last, columns)
+        step.apply(chunk, lists=False, train_every=TRAIN_EVERY)
         for user_id in columns.user_ids:
             newest.pop(user_id, None)
             newest[user_id] = None
@@ -151,6 +152,26 @@ def _filled(
             say(f"{items:,} items: {last:,} of {events:,} events learned")
     rows = step.users.rows(list(newest)[-users:])
     return step, np.random.default_rng(1).permutation(rows)
+
+
+def _choose_each_once(step: Step, before_ms: int) -> None:
+    """Let each item the step knows be chosen once, in chance order, each by another user; nothing trains on that."""
+    items = len(step.items)
+    order = np.random.default_rng(2).permutation(items)
+    for first in range(0, items, CHUNK_EVENTS):
+        rows = order[first : first + CHUNK_EVENTS].tolist()
+        offsets = np.arange(first, first + len(rows), dtype=np.int64)
+        columns = InteractionColumns(
+            user_ids=[f"once{row}" for row in rows],
+            item_ids=[step.items.ids[row] for row in rows],
+            kinds=np.full(len(rows), int(Kind.click), np.int8),
+            ts_ms=before_ms - items + offsets,
+            values=np.full(len(rows), np.nan),
+            as_of_ms=before_ms - items + offsets,
+            offsets=offsets,
+        )
+        chunk = Chunk(INTERACTIONS, 0, first, first + len(rows), columns)
+        step.apply(chunk, lists=False, train_every=NOTHING_TRAINS)
 
 
 def _least_us(step: Step, b: Bench, users: NDArray[np.int32], effort: int) -> NDArray[np.float64]:

@@ -39,6 +39,8 @@ def command() -> None:
     Examples:
       millstream bench loop
       millstream bench freshness --rate 2000 --json
+      millstream bench learn --log ratings.csv --min-rating 4 --exclude-consumed
+      millstream bench rank
     """
 
 
@@ -186,7 +188,7 @@ def learn_command(
 )
 @click.option("--users", type=click.IntRange(1), default=1_000, show_default=True, help="Users to rank.")
 @click.option(
-    "--events", type=click.IntRange(1_000), default=1_000_000, show_default=True, help="Events to learn beforehand."
+    "--events", type=click.IntRange(1_000), default=500_000, show_default=True, help="Events to learn beforehand."
 )
 @_json_option
 def rank_command(sizes: str, users: int, events: int, as_json: bool) -> None:
