@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from millstream.online_learning.blend import BY_GAP, gap_context, history_context, score
 from millstream.online_learning.compiled import kernel
 from millstream.online_learning.kernel import SERVING_GAP_MS, Bench, Model, rank
-from millstream.online_learning.popularity import BEST
+from millstream.online_learning.popularity import COUNTS
 from millstream.online_learning.scratch import BARRED, CAP, KNN, LONG98, SECOND
 from millstream.online_learning.shortlist import FULL, MOST_OWN, POPULAR
 from millstream.online_learning.signals import describe
 from millstream.online_learning.step import Step
 
-SOURCES = ("walk", "neighbours", "second_order", "popular", "none")
-"""What knows of an item that is not on the shortlist: the first of the walks that met it, a board of popular items
-beyond what is proposed, or nothing but its own vector, bias and counts."""
+SOURCES = ("walk", "neighbours", "second_order", "popular", "other_popular", "none")
+"""What knows of an item that is not on the shortlist: the first of the walks that met it; a board of popular items,
+beyond what is proposed of it; the board of another half-life, which proposes none; or nothing but its own signals."""
 
 
 @kernel
@@ -95,4 +95,7 @@ def source_of(step: Step, b: Bench, item: int) -> str:
         if q[column] > 0:
             return source
     p = step.model.popularity
-    return "popular" if any(item in p.best[which, : min(BEST, p.best_held[which])] for which in POPULAR) else "none"
+    boards = {which for which in range(COUNTS) if item in p.best[which, : p.best_held[which]]}
+    if boards.intersection(POPULAR.tolist()):
+        return "popular"
+    return "other_popular" if boards else "none"

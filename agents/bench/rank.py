@@ -104,7 +104,7 @@ def rank(sizes: Sequence[int], learning: LearningConfig, *, users: int, events: 
             f"overlap: the share of the exhaustive top {learning.list_length} that is on the list, mean over "
             f"{most:,} users, fewer where all items of a catalogue times users exceed {MOST_SCORED:,}",
             "missed: the share that is not, by what would have brought it: met by the walk and cut, by neighbours or "
-            "second order only, on a board of popular items further down, or none (its own vector, bias and counts)",
+            "second order only, on a board of popular items further down, on one that proposes none, or none of these",
         ),
     )
 
