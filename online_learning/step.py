@@ -267,7 +267,7 @@ class Step:
         listed = np.full(n, -1, np.int32)
         listed[at] = np.arange(len(at), dtype=np.int32)
         lists = reserve_lists(len(at), self.config.list_length)
-        measured = _reserve_measured(n)
+        measured = reserve_measured(n)
         events = Events(users, self.items.rows(columns.item_ids), columns.ts_ms, listed)
         done = 0
         while done < n:
@@ -318,7 +318,8 @@ def last_of_each_user(columns: Columns) -> NDArray[np.bool_]:
     return last
 
 
-def _reserve_measured(n: int) -> Measured:
+def reserve_measured(n: int) -> Measured:
+    """Reserve what is measured of `n` events."""
     return Measured(
         rank=np.full(n, np.nan),
         popular_rank=np.full(n, np.nan),
