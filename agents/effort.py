@@ -11,8 +11,8 @@ from typing import Literal
 FULL = 1
 LEAST = 20
 """At least one event in twenty trains: 5 %."""
-_MUCH_S = 0.03
-_LITTLE_S = 0.006
+_MUCH_S = 0.015
+_LITTLE_S = 0.004
 
 
 class Effort:
