@@ -19,6 +19,7 @@ from .demo_route import Standing
 from .freshness import FreshnessMeter
 from .publisher import Publisher
 from .step_thread import SliceDone, StepThread
+from .warm_up import compile_kernels, load_training
 
 _TICK_S = 0.002
 _PUBLISHED_WITHIN_S = 30.0
@@ -64,8 +65,9 @@ class Directly:
         )
 
     async def __aenter__(self) -> Self:
-        # the kernels compile at their first event; on a step of its own, so that no event of the run waits for it
-        await asyncio.to_thread(self._compile)
+        # so that no event of the run waits for it
+        await asyncio.to_thread(compile_kernels)
+        await asyncio.to_thread(load_training)
         self._step.start(Step(self._settings.learning, [self._settings.inputs[0].topic]))
         self._publisher.start()
         return self
@@ -117,10 +119,6 @@ class Directly:
             effort=standing.effort,
             state_hash=state_hash,
         )
-
-    def _compile(self) -> None:
-        few = self._columns.cut(0, 2)
-        Step(self._settings.learning).apply(Chunk("interactions", 0, 0, len(few), few)).slates(0)
 
     def _look(self, step: Step) -> Standing:
         figures, drift = step.quality.summary(), step.quality.drift

@@ -174,7 +174,8 @@ class Publisher:
     async def _to_kafka(self) -> None:
         while True:
             entries = [await self._stored.get()]
-            await asyncio.sleep(_LINGER_S)
+            if self._log is not None:
+                await asyncio.sleep(_LINGER_S)
             while not self._stored.empty():
                 entries.append(self._stored.get_nowait())
             if self._log is not None:

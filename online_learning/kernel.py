@@ -262,18 +262,32 @@ def rank(
         walk_second(s, m.covisitation, h, user, seq)
         walk_neighbours(s, m.neighbours, h, user)
     s.held[1] = s.held[0]
+    bar_unwanted(m, s, user, exclude)
+    n = shortlist(s, h, m.popularity, m.recency, user, not exclude, effort)
+    own = 0 if exclude else min(h.held[user], MOST_OWN[effort])
+    describe_items(m, b, user, n, own, gap, now_ms, seq)
+    score_items(m, b, user, n, history, gap, now_ms)
+    return n
+
+
+@kernel
+def bar_unwanted(m: Model, s: Scratch, user: int, exclude: bool) -> None:
+    """Keep off the shortlist what the user hid and, with `exclude`, what they chose before."""
     if exclude:
         c = m.consumed
         for at in range(held(c, user)):
             bar(s, c.item[c.start[user] + at // UNIT, at % UNIT])
     bar_hidden(m.dismissals, s, user)
-    n = shortlist(s, h, m.popularity, m.recency, user, not exclude, effort)
-    own = 0 if exclude else min(h.held[user], MOST_OWN[effort])
+
+
+@kernel
+def describe_items(m: Model, b: Bench, user: int, n: int, own: int, gap: int, now_ms: int, seq: int) -> None:
+    """Write the signals of the scratch's first `n` items into `b.signals`, after the walks; the first `own` are own."""
     describe(
-        s,
+        b.scratch,
         n,
         own,
-        h,
+        m.histories,
         m.popularity,
         m.occasion,
         m.covisitation,
@@ -287,9 +301,13 @@ def rank(
         b.logarithmic,
         b.signals,
     )
-    score(m.blend, b.work, history, gap, s.items, b.signals, n, b.scores)
-    push_down(m.dismissals, user, now_ms, s.items, n, b.scores)
-    return n
+
+
+@kernel
+def score_items(m: Model, b: Bench, user: int, n: int, history: int, gap: int, now_ms: int) -> None:
+    """Write the scores of the items described into `b.scores`."""
+    score(m.blend, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
+    push_down(m.dismissals, user, now_ms, b.scratch.items, n, b.scores)
 
 
 @kernel

@@ -245,7 +245,7 @@ class Step:
         step.generation = dump.header["generation"]
         step.last_ms = dump.header["last_ms"]
         step.positions = {(topic, partition): end for topic, partition, end in dump.header["positions"]}
-        step.catalogue = {(topic, partition): end for topic, partition, end in dump.header["catalogue"]}
+        step.catalogue = {(topic, partition): end for topic, partition, end in dump.header.get("catalogue", [])}
         step.users.rows(dump.users)
         step.items.rows(dump.items)
         step.categories.rows(dump.header["categories"])

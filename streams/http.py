@@ -25,7 +25,7 @@ _EXAMPLE: dict[str, Any] = {
         {
             "item_id": "1196",
             "score": 2.75,
-            "reasons": [{"signal": "covisitation", "contribution": 2.75, "evidence": "260"}],
+            "reasons": [{"signal": "together", "contribution": 2.75, "evidence": "260"}],
             "propensity": None,
         }
     ],

@@ -3,72 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
 from importlib import resources
-from io import BytesIO
 from itertools import pairwise
 from typing import Any
 
-import fastavro
 import numpy as np
 import orjson
 import pytest
+from decoding import GOOD, NOW_MS, decode, one, rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millstream.schemas.avro_schemas import AvroSchema, KnownSchemas, our_schema
-from millstream.schemas.columns import Chunk, InteractionColumns, Reject
-from millstream.schemas.decode import InteractionDecoder
-from millstream.schemas.decode_items import ItemDecoder
-from millstream.schemas.framing import frame_confluent, frame_single_object
+from millstream.schemas.avro_schemas import KnownSchemas, our_schema
+from millstream.schemas.columns import Chunk, InteractionColumns
+from millstream.schemas.framing import frame_single_object
 from millstream.schemas.mapping import InputMapping, WrongMapping
-from millstream.schemas.records import Item, Kind
 from millstream.schemas.rejects import Flaw, RejectCode
 from millstream.schemas.rules import Event, judge
-
-NOW_MS = 1_700_000_000_000
-GOOD = {"user_id": "u", "item_id": "i", "kind": "click", "ts_ms": NOW_MS}
-
-
-def decode(
-    messages: Sequence[bytes | None],
-    mapping: InputMapping | None = None,
-    schemas: KnownSchemas | None = None,
-    record_ms: int = NOW_MS,
-) -> tuple[InteractionColumns, list[Reject]]:
-    """Decode as offsets 100, 101, … of `interactions`, partition 3."""
-    decoder = InteractionDecoder(mapping or InputMapping(), schemas)
-    offsets = range(100, 100 + len(messages))
-    return decoder.decode(messages, offsets, [record_ms] * len(messages), input="interactions", partition=3)
-
-
-def rows(columns: InteractionColumns) -> list[tuple[str, str, str, int, float | None]]:
-    """Return the columns as tuples, NaN as None."""
-    return [
-        (user, item, Kind(kind).name, ts, None if math.isnan(value) else value)
-        for user, item, kind, ts, value in zip(
-            columns.user_ids,
-            columns.item_ids,
-            columns.kinds.tolist(),
-            columns.ts_ms.tolist(),
-            columns.values.tolist(),
-            strict=True,
-        )
-    ]
-
-
-def one(event: Any, mapping: InputMapping | None = None, record_ms: int = NOW_MS) -> Any:
-    """Return the one row a JSON event gives, or the code it is rejected with."""
-    columns, rejects = decode([json.dumps(event).encode()], mapping, record_ms=record_ms)
-    return rejects[0].code if rejects else rows(columns)[0]
-
-
-def avro_body(schema: AvroSchema, record: dict[str, Any]) -> bytes:
-    """Return a record's bare Avro bytes."""
-    body = BytesIO()
-    fastavro.schemaless_writer(body, schema.parsed, record)
-    return body.getvalue()
 
 
 def test_columns_have_the_documented_types_and_places() -> None:
@@ -243,109 +194,6 @@ def test_wrong_mapping_is_named_when_it_is_made(arguments: dict[str, Any], named
         InputMapping(**arguments)
 
 
-def test_avro_single_object_and_confluent_give_the_same_row() -> None:
-    """Our own schema under its fingerprint, or under a registry's id, decodes as the JSON does."""
-    ours, known = our_schema("interaction"), KnownSchemas()
-    known.add(ours, schema_id=12)
-    body = avro_body(ours, GOOD | {"value": 2.5, "session_id": "s"})
-    columns, rejects = decode([frame_single_object(ours.fingerprint, body), frame_confluent(12, body)], schemas=known)
-    assert rejects == []
-    assert rows(columns) == [("u", "i", "click", NOW_MS, 2.5)] * 2
-
-
-@pytest.mark.parametrize(
-    ("value", "code"), [(math.nan, "non_finite_value"), (math.inf, "non_finite_value"), (-1.0, "negative_value")]
-)
-def test_avro_value_that_json_could_not_carry_is_rejected(value: float, code: str) -> None:
-    """Avro doubles may be NaN or infinite; ours may not."""
-    ours = our_schema("interaction")
-    _, rejects = decode([frame_single_object(ours.fingerprint, avro_body(ours, GOOD | {"value": value}))])
-    assert [reject.code for reject in rejects] == [code]
-
-
-def test_bytes_left_over_after_an_avro_record_reject_it() -> None:
-    """A record that does not fill its message was written with another schema."""
-    ours = our_schema("interaction")
-    _, rejects = decode([frame_single_object(ours.fingerprint, avro_body(ours, GOOD) + b"x")])
-    assert [reject.code for reject in rejects] == ["bad_avro"]
-    assert "1 bytes left over" in rejects[0].message
-
-
-def _version(drop: Sequence[str] = (), symbols: Sequence[str] = (), add: Sequence[dict[str, Any]] = ()) -> AvroSchema:
-    """Return another version of our interaction schema."""
-    definition = json.loads(json.dumps(our_schema("interaction").definition))
-    definition["fields"] = [field for field in definition["fields"] if field["name"] not in drop] + list(add)
-    for each in definition["fields"]:
-        if each["name"] == "kind":
-            each["type"]["symbols"] += symbols
-    return AvroSchema.parse(json.dumps(definition))
-
-
-def test_older_version_of_our_schema_still_reads() -> None:
-    """Events written before a field was added read with its default."""
-    old, known = _version(drop=["value", "vector", "context"]), KnownSchemas()
-    known.add(old)
-    columns, rejects = decode([frame_single_object(old.fingerprint, avro_body(old, GOOD))], schemas=known)
-    assert rejects == []
-    assert rows(columns) == [("u", "i", "click", NOW_MS, None)]
-
-
-def test_newer_version_of_our_schema_reads_with_the_least_kind() -> None:
-    """A field we do not know is skipped; a kind we do not know is an impression, never a click."""
-    new, known = _version(symbols=["teleport"], add=[{"name": "page", "type": "string", "default": ""}]), KnownSchemas()
-    known.add(new)
-    body = avro_body(new, GOOD | {"kind": "teleport", "page": "home"})
-    columns, rejects = decode([frame_single_object(new.fingerprint, body)], schemas=known)
-    assert rejects == []
-    assert rows(columns) == [("u", "i", "impression", NOW_MS, None)]
-
-
-def test_writer_without_a_kind_takes_the_input_s_default() -> None:
-    """The input knows better than the schema what its events are."""
-    old, known = _version(drop=["kind"]), KnownSchemas()
-    known.add(old)
-    body = avro_body(old, {"user_id": "u", "item_id": "i", "ts_ms": NOW_MS})
-    columns, _ = decode([frame_single_object(old.fingerprint, body)], InputMapping("purchase"), known)
-    assert rows(columns) == [("u", "i", "purchase", NOW_MS, None)]
-
-
-def test_foreign_avro_is_read_by_the_mapping() -> None:
-    """Somebody else's record has its own names, and a logical type for the time."""
-    known = KnownSchemas()
-    theirs = AvroSchema.parse(
-        json.dumps(
-            {
-                "type": "record",
-                "name": "Order",
-                "fields": [
-                    {"name": "customer", "type": "long"},
-                    {"name": "sku", "type": "string"},
-                    {"name": "ts", "type": {"type": "long", "logicalType": "timestamp-millis"}},
-                ],
-            }
-        )
-    )
-    known.add(theirs, schema_id=1)
-    mapping = InputMapping("purchase", {"user_id": "customer", "item_id": "sku"})
-    body = avro_body(theirs, {"customer": 5, "sku": "s", "ts": NOW_MS + 1})
-    columns, rejects = decode([frame_confluent(1, body)], mapping, known)
-    assert rejects == []
-    assert rows(columns) == [("5", "s", "purchase", NOW_MS + 1, None)]
-
-
-def test_schema_registered_later_is_found_then() -> None:
-    """An unknown schema is not remembered as unknown."""
-    known, old = KnownSchemas(), _version(drop=["vector"])
-    decoder = InteractionDecoder(InputMapping(), known)
-    message = frame_confluent(5, avro_body(old, GOOD))
-    _, rejects = decoder.decode([message], [0], [NOW_MS], input="t", partition=0)
-    assert [reject.code for reject in rejects] == ["unknown_schema"]
-    known.add(old, schema_id=5)
-    columns, rejects = decoder.decode([message], [1], [NOW_MS], input="t", partition=0)
-    assert len(columns) == 1
-    assert rejects == []
-
-
 ids = st.one_of(
     st.none(), st.text(max_size=70), st.integers(), st.floats(), st.booleans(), st.lists(st.integers(), max_size=1)
 )
@@ -426,53 +274,6 @@ def test_chunk_cut_anywhere_joins_without_gap(n: int, data: st.DataObject) -> No
     assert pieces[0].start == 10
     assert pieces[-1].end == 50
     assert all(before.end == after.start for before, after in pairwise(pieces))
-
-
-ITEM = {"item": 5, "title": "Toy Story", "categories": ["Animation"], "price": 3, "year": "1995"}
-
-
-def decode_item(message: bytes) -> Item | Reject:
-    """Decode as offset 9 of `items`, partition 0."""
-    return ItemDecoder().decode_item(message, offset=9, timestamp_ms=NOW_MS, input="items", partition=0)
-
-
-def test_item_is_read_from_json_and_avro() -> None:
-    """A catalogue entry by common names; what it does not say about its time, the record does."""
-    assert decode_item(json.dumps(ITEM).encode()) == Item(
-        item_id="5", title="Toy Story", categories=["Animation"], price=3.0, updated_ms=NOW_MS
-    )
-    ours = our_schema("item")
-    body = avro_body(ours, {"item_id": "5", "title": "Toy Story", "updated_ms": NOW_MS - 1})
-    assert decode_item(frame_single_object(ours.fingerprint, body)) == Item(
-        item_id="5", title="Toy Story", updated_ms=NOW_MS - 1
-    )
-
-
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        ({"item": None}, "missing_item"),
-        ({"item": ""}, "empty_id"),
-        ({"title": 3}, "wrong_type"),
-        ({"price": -1}, "negative_value"),
-        ({"categories": [1]}, "wrong_type"),
-        ({"vectors": {"text": ["x"]}}, "wrong_type"),
-        ({"updated_ms": 17}, "timestamp_in_seconds"),
-    ],
-)
-def test_bad_item_is_a_reject(change: dict[str, Any], code: str) -> None:
-    """One wrong field rejects the entry under the code for it, with its place."""
-    found = decode_item(json.dumps(ITEM | change).encode())
-    assert isinstance(found, Reject)
-    assert found.code == code
-    assert found.message.startswith("items[0]@9: ")
-
-
-@settings(deadline=None)
-@given(st.binary(max_size=80))
-def test_arbitrary_bytes_are_a_reject_not_an_error(message: bytes) -> None:
-    """No catalogue message raises."""
-    assert isinstance(decode_item(message), Item | Reject)
 
 
 def test_every_code_is_in_the_readme() -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from millstream.online_learning.blend import BY_GAP, gap_context, history_context, score
+from millstream.online_learning.blend import gap_context, history_context
 from millstream.online_learning.compiled import kernel
-from millstream.online_learning.kernel import SERVING_GAP_MS, Bench, Model, rank
+from millstream.online_learning.kernel import SERVING_GAP_MS, Bench, Model, describe_items, rank, score_items
 from millstream.online_learning.popularity import COUNTS
 from millstream.online_learning.scratch import BARRED, CAP, KNN, LONG98, SECOND
 from millstream.online_learning.shortlist import FULL, MOST_OWN, POPULAR
-from millstream.online_learning.signals import describe
 from millstream.online_learning.step import Step
 
 SOURCES = ("walk", "neighbours", "second_order", "popular", "other_popular", "none")
@@ -44,25 +43,8 @@ def score_rows(
         n = min(CAP, len(rows) - first)
         for at in range(n):
             s.items[at] = rows[first + at]
-        describe(
-            s,
-            n,
-            own if first == 0 else 0,
-            m.histories,
-            m.popularity,
-            m.occasion,
-            m.covisitation,
-            m.categories,
-            m.interest,
-            user,
-            gap - BY_GAP,
-            now_ms,
-            seq,
-            b.scale,
-            b.logarithmic,
-            b.signals,
-        )
-        score(m.blend, b.work, history, gap, s.items, b.signals, n, b.scores)
+        describe_items(m, b, user, n, own if first == 0 else 0, gap, now_ms, seq)
+        score_items(m, b, user, n, history, gap, now_ms)
         for at in range(n):
             out[first + at] = b.scores[at]
 

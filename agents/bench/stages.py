@@ -12,18 +12,25 @@ from collections.abc import Callable
 
 import numpy as np
 
-from millstream.online_learning.blend import BY_GAP, gap_context, history_context, learn, score
+from millstream.online_learning.blend import gap_context, history_context, learn
 from millstream.online_learning.compiled import kernel
-from millstream.online_learning.consumed import held
 from millstream.online_learning.evaluation import CHUNK_EVENTS
-from millstream.online_learning.kernel import Bench, Events, Measured, Model, _one_event, bench
+from millstream.online_learning.kernel import (
+    Bench,
+    Events,
+    Measured,
+    Model,
+    _one_event,
+    bar_unwanted,
+    bench,
+    describe_items,
+    score_items,
+)
 from millstream.online_learning.neighbours import walk_neighbours
 from millstream.online_learning.popularity import EVENTS
-from millstream.online_learning.scratch import bar, begin, scratch
+from millstream.online_learning.scratch import begin, scratch
 from millstream.online_learning.second_order import walk_second
 from millstream.online_learning.shortlist import FULL, MOST_OWN, shortlist
-from millstream.online_learning.signals import describe
-from millstream.online_learning.slab import UNIT
 from millstream.online_learning.step import TEACHING, Step, reserve_measured
 from millstream.online_learning.vocabulary import NOT_ADMITTED
 from millstream.online_learning.walk import walk
@@ -67,37 +74,17 @@ def rank_as_far_as(m: Model, b: Bench, user: int, item: int, now_ms: int, seq: i
     if last < SHORTLIST:
         return 0
     s.held[1] = s.held[0]
-    if exclude:
-        c = m.consumed
-        for at in range(held(c, user)):
-            bar(s, c.item[c.start[user] + at // UNIT, at % UNIT])
+    bar_unwanted(m, s, user, exclude)
     n = shortlist(s, h, m.popularity, m.recency, user, not exclude, FULL)
     if last < SIGNALS:
         return n
     own = 0 if exclude else min(h.held[user], MOST_OWN[FULL])
     history = history_context(h.events[user])
     gap = gap_context(h.events[user], now_ms - h.ts_ms[user, 0])
-    describe(
-        s,
-        n,
-        own,
-        h,
-        m.popularity,
-        m.occasion,
-        m.covisitation,
-        m.categories,
-        m.interest,
-        user,
-        gap - BY_GAP,
-        now_ms,
-        seq,
-        b.scale,
-        b.logarithmic,
-        b.signals,
-    )
+    describe_items(m, b, user, n, own, gap, now_ms, seq)
     if last < SCORE:
         return n
-    score(m.blend, b.work, history, gap, s.items, b.signals, n, b.scores)
+    score_items(m, b, user, n, history, gap, now_ms)
     if last < TRAIN:
         return n
     for target in range(n):

@@ -144,7 +144,7 @@ def _run(
             if used.kafka is not None:
                 say("creating the topics")
                 ensure_topics(used.settings)
-            say("starting the worker; the first time, it compiles the learner for half a minute")
+            say("starting the worker; the first time, it compiles the learner for about a minute")
             try:
                 summary = asyncio.run(_watch(log, used, watched, rate, Path(folder), console, say))
             finally:
