@@ -11,59 +11,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .blend import BY_GAP, Blend, Workspace, explain, gap_context, history_context, learn, score, workspace
-from .categories import Categories, follow
+from .blend import BY_GAP, explain, gap_context, history_context, learn
+from .categories import follow
 from .compiled import kernel
-from .consumed import Consumed, consume, has_consumed, held
-from .covisitation import Covisitation, covisit
-from .dismissals import Dismissals, bar_hidden, push_down, pushed_down, put_away, take_back
-from .histories import Histories, find, remember
-from .interest import BLOCK, Interest, collect, welcome
-from .neighbours import Neighbours, note_user, walk_neighbours
-from .occasion import Occasion, count_occasion
-from .popularity import ALL_TIME, BEST, EVENTS, H40, Popularity, count, counted
-from .recency import Recency, chosen
-from .scratch import CAP, Scratch, bar, begin, is_barred, place_of_largest
-from .second_order import walk_second
-from .shortlist import FULL, LEAN, MOST_OWN, shortlist
+from .consumed import consume, has_consumed, held
+from .covisitation import covisit
+from .dismissals import pushed_down, put_away, take_back
+from .histories import find, remember
+from .interest import BLOCK, collect, welcome
+from .neighbours import note_user
+from .occasion import count_occasion
+from .popularity import ALL_TIME, BEST, EVENTS, H40, count, counted
+from .ranking import Bench, Model, rank
+from .recency import chosen
+from .scratch import is_barred, place_of_largest
+from .shortlist import FULL, LEAN
 from .signal import DISMISSED
-from .signals import SIGNALS, describe, scales
-from .slab import UNIT
-from .walk import walk
 
 SERVING_GAP_MS = 10_000
 """A published list is made for a look this long after the event: the gap to the next one is not known yet."""
-
-
-class Model(NamedTuple):
-    """All state that learning and ranking read, by part."""
-
-    histories: Histories
-    consumed: Consumed
-    popularity: Popularity
-    occasion: Occasion
-    recency: Recency
-    covisitation: Covisitation
-    neighbours: Neighbours
-    categories: Categories
-    interest: Interest
-    dismissals: Dismissals
-    blend: Blend
-
-
-class Bench(NamedTuple):
-    """Working memory of one thread; holds nothing between two events."""
-
-    scratch: Scratch
-    work: Workspace
-    scale: NDArray[np.float32]
-    logarithmic: NDArray[np.bool_]
-    signals: NDArray[np.float32]
-    """Shape (SIGNALS, CAP)."""
-    scores: NDArray[np.float32]
-    """Shape (CAP,)."""
-    order: NDArray[np.int32]
-    """Places of the shortlist, best first, shape (list length,)."""
 
 
 class Events(NamedTuple):
@@ -107,20 +73,6 @@ class Lists(NamedTuple):
     """The item of the user's history that speaks most for it, or -1."""
     seq: NDArray[np.int64]
     """`seq` each list was made at, shape (lists,)."""
-
-
-def bench(scratch: Scratch, list_length: int, off: frozenset[str] = frozenset()) -> Bench:
-    """Reserve the working memory of one thread; the parts that are `off` say nothing."""
-    scale, logarithmic = scales(off)
-    return Bench(
-        scratch=scratch,
-        work=workspace(),
-        scale=scale,
-        logarithmic=logarithmic,
-        signals=np.zeros((SIGNALS, CAP), np.float32),
-        scores=np.zeros(CAP, np.float32),
-        order=np.zeros(list_length, np.int32),
-    )
 
 
 @kernel
@@ -248,66 +200,6 @@ def _measure_and_train(
         measured.rank[at] = 1.0 + n + max(0, candidates - n - 1) / 2.0
     measured.popular_rank[at] = _rank_by_count(m, b, item, ALL_TIME, seq, ts_ms, items)
     measured.trending_rank[at] = _rank_by_count(m, b, item, H40, seq, ts_ms, items)
-
-
-@kernel
-def rank(
-    m: Model, b: Bench, user: int, now_ms: int, seq: int, history: int, gap: int, exclude: bool, effort: int
-) -> int:
-    """Shortlist and score for `user` as of `now_ms`, into `b`; return how many. Scoring never creates state."""
-    s, h = b.scratch, m.histories
-    begin(s)
-    walk(s, m.covisitation, h, user, now_ms, seq, effort)
-    if effort == FULL:
-        walk_second(s, m.covisitation, h, user, seq)
-        walk_neighbours(s, m.neighbours, h, user)
-    s.held[1] = s.held[0]
-    bar_unwanted(m, s, user, exclude)
-    n = shortlist(s, h, m.popularity, m.recency, user, not exclude, effort)
-    own = 0 if exclude else min(h.held[user], MOST_OWN[effort])
-    describe_items(m, b, user, n, own, gap, now_ms, seq)
-    score_items(m, b, user, n, history, gap, now_ms)
-    return n
-
-
-@kernel
-def bar_unwanted(m: Model, s: Scratch, user: int, exclude: bool) -> None:
-    """Keep off the shortlist what the user hid and, with `exclude`, what they chose before."""
-    if exclude:
-        c = m.consumed
-        for at in range(held(c, user)):
-            bar(s, c.item[c.start[user] + at // UNIT, at % UNIT])
-    bar_hidden(m.dismissals, s, user)
-
-
-@kernel
-def describe_items(m: Model, b: Bench, user: int, n: int, own: int, gap: int, now_ms: int, seq: int) -> None:
-    """Write the signals of the scratch's first `n` items into `b.signals`, after the walks; the first `own` are own."""
-    describe(
-        b.scratch,
-        n,
-        own,
-        m.histories,
-        m.popularity,
-        m.occasion,
-        m.covisitation,
-        m.categories,
-        m.interest,
-        user,
-        gap - BY_GAP,
-        now_ms,
-        seq,
-        b.scale,
-        b.logarithmic,
-        b.signals,
-    )
-
-
-@kernel
-def score_items(m: Model, b: Bench, user: int, n: int, history: int, gap: int, now_ms: int) -> None:
-    """Write the scores of the items described into `b.scores`."""
-    score(m.blend, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
-    push_down(m.dismissals, user, now_ms, b.scratch.items, n, b.scores)
 
 
 @kernel

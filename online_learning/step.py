@@ -32,11 +32,12 @@ from .histories import histories
 from .interest import interest
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
-from .kernel import Events, Measured, Model, bench, learn_events, make_lists
+from .kernel import Events, Measured, learn_events, make_lists
 from .neighbours import neighbours
 from .occasion import occasion
 from .popularity import popularity
 from .quality import Quality
+from .ranking import Model, bench
 from .recency import recency
 from .scratch import scratch
 from .slate_maker import Ranked, reserve_lists

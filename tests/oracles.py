@@ -12,7 +12,7 @@ import numpy as np
 from logs import SMALL, chunk_of, random_log
 
 from millstream.online_learning.blend import gap_context, history_context
-from millstream.online_learning.kernel import bench, rank
+from millstream.online_learning.ranking import bench, rank
 from millstream.online_learning.scratch import scratch
 from millstream.online_learning.shortlist import FULL
 from millstream.online_learning.signals import NAMES

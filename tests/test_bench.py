@@ -27,7 +27,7 @@ from millstream.agents.bench.report import Report, WrongResult
 from millstream.agents.bench.shoppers import distinct_users, shoppers_log
 from millstream.agents.bench.stages import SCORE, STAGES, rank_as_far_as
 from millstream.agents.commands.bench import command
-from millstream.online_learning import kernel
+from millstream.online_learning import ranking
 from millstream.online_learning.blend import gap_context, history_context
 from millstream.online_learning.kernel import make_lists
 from millstream.online_learning.scratch import KNN, SECOND, scratch
@@ -154,12 +154,12 @@ def test_as_far_as_the_last_stage_is_what_a_ranking_does(exclude: bool) -> None:
     step = Step(replace(SMALL, exclude_consumed=exclude))
     step.apply(chunk_of(random_log(1_500, users=30, items=400, seed=1)), lists=False)
     m, h = step.model, step.model.histories
-    mine, theirs = (kernel.bench(scratch(SMALL.max_items, SMALL.max_consumed), SMALL.list_length) for _ in range(2))
+    mine, theirs = (ranking.bench(scratch(SMALL.max_items, SMALL.max_consumed), SMALL.list_length) for _ in range(2))
     for user in range(30):
         events = int(h.events[user])
         gap = gap_context(events, step.last_ms - int(h.ts_ms[user, 0]))
         history = history_context(events)
-        n = kernel.rank(m, theirs, user, step.last_ms, step.seq, history, gap, exclude, FULL)
+        n = ranking.rank(m, theirs, user, step.last_ms, step.seq, history, gap, exclude, FULL)
         assert rank_as_far_as(m, mine, user, 0, step.last_ms, step.seq, exclude, SCORE) == n
         np.testing.assert_array_equal(mine.scratch.items[:n], theirs.scratch.items[:n])
         np.testing.assert_array_equal(mine.scores[:n], theirs.scores[:n])
@@ -208,7 +208,7 @@ def test_exhaustive_scoring_gives_a_shortlisted_item_its_score(exclude: bool) ->
     """All items are scored, each once; those on the shortlist as the list scores them; none that is barred."""
     step = Step(replace(SMALL, exclude_consumed=exclude))
     step.apply(chunk_of(random_log(1_500, users=30, items=400, seed=1)), lists=False)
-    b = kernel.bench(scratch(SMALL.max_items, SMALL.max_consumed), SMALL.list_length)
+    b = ranking.bench(scratch(SMALL.max_items, SMALL.max_consumed), SMALL.list_length)
     h, lists = step.model.histories, reserve_lists(1, SMALL.list_length)
     for user in range(30):
         items, scores = exhaustive_top(step, b, user, SMALL.max_items)
@@ -225,7 +225,7 @@ def test_what_the_shortlist_missed_is_put_down_to_what_met_it() -> None:
     step = Step(SMALL)
     step.apply(catalogue_chunk([Item(item_id="never")]))
     step.apply(chunk_of(columns_of(["a"] * 3, ["i", "j", "k"])), lists=False)
-    b = kernel.bench(scratch(SMALL.max_items, SMALL.max_consumed), SMALL.list_length)
+    b = ranking.bench(scratch(SMALL.max_items, SMALL.max_consumed), SMALL.list_length)
     exhaustive_top(step, b, 0, 4)
     never, i, j = (int(row) for row in step.items.rows(["never", "i", "j"]))
     assert [source_of(step, b, row) for row in (never, i)] == ["none", "walk"]

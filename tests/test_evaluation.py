@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from millstream.online_learning.blend import gap_context, history_context
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.evaluation import Evaluation, evaluate
-from millstream.online_learning.kernel import rank as rank_kernel
 from millstream.online_learning.quality import figures
+from millstream.online_learning.ranking import rank as rank_kernel
 from millstream.online_learning.shortlist import FULL
 from millstream.online_learning.step import INTERACTIONS, Step
 from millstream.schemas.columns import InteractionColumns

@@ -10,7 +10,7 @@ from logs import START_MS, chunk_of, columns_of, random_log
 from numpy.typing import NDArray
 
 from millstream.online_learning.config import LearningConfig
-from millstream.online_learning.kernel import Bench, bench, rank
+from millstream.online_learning.ranking import Bench, bench, rank
 from millstream.online_learning.scratch import scratch
 from millstream.online_learning.shortlist import FULL
 from millstream.online_learning.signal import DISMISSED, FINE, GROUPS

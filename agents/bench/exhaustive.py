@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from millstream.online_learning.blend import gap_context, history_context
 from millstream.online_learning.compiled import kernel
-from millstream.online_learning.kernel import SERVING_GAP_MS, Bench, Model, describe_items, rank, score_items
+from millstream.online_learning.kernel import SERVING_GAP_MS
 from millstream.online_learning.popularity import COUNTS
+from millstream.online_learning.ranking import Bench, Model, describe_items, rank, score_items
 from millstream.online_learning.scratch import BARRED, CAP, KNN, LONG98, SECOND
 from millstream.online_learning.shortlist import FULL, MOST_OWN, POPULAR
 from millstream.online_learning.step import Step

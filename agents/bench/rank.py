@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from millstream.agents.demo_servers import Say
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.evaluation import CHUNK_EVENTS
-from millstream.online_learning.kernel import Bench, bench, make_list, make_lists
+from millstream.online_learning.kernel import make_list, make_lists
+from millstream.online_learning.ranking import Bench, bench
 from millstream.online_learning.scratch import scratch
 from millstream.online_learning.shortlist import FULL, LEAN
 from millstream.online_learning.slate_maker import reserve_lists

@@ -2,7 +2,7 @@
 
 No clock runs inside the kernels. The log is run through once for each stage: every event is ranked as far as that
 stage and no further, then remembered, so that the next one meets the state that it should. One stage is the difference
-of two passes. `rank_as_far_as` follows `kernel.rank`; a test holds the two to the same scores.
+of two passes. `rank_as_far_as` follows `ranking.rank`; a test holds the two to the same scores.
 """
 
 from __future__ import annotations
@@ -15,19 +15,10 @@ import numpy as np
 from millstream.online_learning.blend import gap_context, history_context, learn
 from millstream.online_learning.compiled import kernel
 from millstream.online_learning.evaluation import CHUNK_EVENTS
-from millstream.online_learning.kernel import (
-    Bench,
-    Events,
-    Measured,
-    Model,
-    _one_event,
-    bar_unwanted,
-    bench,
-    describe_items,
-    score_items,
-)
+from millstream.online_learning.kernel import Events, Measured, _one_event
 from millstream.online_learning.neighbours import walk_neighbours
 from millstream.online_learning.popularity import EVENTS
+from millstream.online_learning.ranking import Bench, Model, bar_unwanted, bench, describe_items, score_items
 from millstream.online_learning.scratch import begin, scratch
 from millstream.online_learning.second_order import walk_second
 from millstream.online_learning.shortlist import FULL, MOST_OWN, shortlist

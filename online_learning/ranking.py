@@ -1,0 +1,135 @@
+"""Ranking one user: walk, shortlist, describe, score. Reads the model, changes none of it.
+
+Learning ranks before it learns, lists are the best of a ranking, and benches take it apart.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blend import BY_GAP, Blend, Workspace, score, workspace
+from .categories import Categories
+from .compiled import kernel
+from .consumed import Consumed, held
+from .covisitation import Covisitation
+from .dismissals import Dismissals, bar_hidden, push_down
+from .histories import Histories
+from .interest import Interest
+from .neighbours import Neighbours, walk_neighbours
+from .occasion import Occasion
+from .popularity import Popularity
+from .recency import Recency
+from .scratch import CAP, Scratch, bar, begin
+from .second_order import walk_second
+from .shortlist import FULL, MOST_OWN, shortlist
+from .signals import SIGNALS, describe, scales
+from .slab import UNIT
+from .walk import walk
+
+
+class Model(NamedTuple):
+    """All state that learning and ranking read, by part."""
+
+    histories: Histories
+    consumed: Consumed
+    popularity: Popularity
+    occasion: Occasion
+    recency: Recency
+    covisitation: Covisitation
+    neighbours: Neighbours
+    categories: Categories
+    interest: Interest
+    dismissals: Dismissals
+    blend: Blend
+
+
+class Bench(NamedTuple):
+    """Working memory of one thread; holds nothing between two events."""
+
+    scratch: Scratch
+    work: Workspace
+    scale: NDArray[np.float32]
+    logarithmic: NDArray[np.bool_]
+    signals: NDArray[np.float32]
+    """Shape (SIGNALS, CAP)."""
+    scores: NDArray[np.float32]
+    """Shape (CAP,)."""
+    order: NDArray[np.int32]
+    """Places of the shortlist, best first, shape (list length,)."""
+
+
+def bench(scratch: Scratch, list_length: int, off: frozenset[str] = frozenset()) -> Bench:
+    """Reserve the working memory of one thread; the parts that are `off` say nothing."""
+    scale, logarithmic = scales(off)
+    return Bench(
+        scratch=scratch,
+        work=workspace(),
+        scale=scale,
+        logarithmic=logarithmic,
+        signals=np.zeros((SIGNALS, CAP), np.float32),
+        scores=np.zeros(CAP, np.float32),
+        order=np.zeros(list_length, np.int32),
+    )
+
+
+@kernel
+def rank(
+    m: Model, b: Bench, user: int, now_ms: int, seq: int, history: int, gap: int, exclude: bool, effort: int
+) -> int:
+    """Shortlist and score for `user` as of `now_ms`, into `b`; return how many. Scoring never creates state."""
+    s, h = b.scratch, m.histories
+    begin(s)
+    walk(s, m.covisitation, h, user, now_ms, seq, effort)
+    if effort == FULL:
+        walk_second(s, m.covisitation, h, user, seq)
+        walk_neighbours(s, m.neighbours, h, user)
+    s.held[1] = s.held[0]
+    bar_unwanted(m, s, user, exclude)
+    n = shortlist(s, h, m.popularity, m.recency, user, not exclude, effort)
+    own = 0 if exclude else min(h.held[user], MOST_OWN[effort])
+    describe_items(m, b, user, n, own, gap, now_ms, seq)
+    score_items(m, b, user, n, history, gap, now_ms)
+    return n
+
+
+@kernel
+def bar_unwanted(m: Model, s: Scratch, user: int, exclude: bool) -> None:
+    """Keep off the shortlist what the user hid and, with `exclude`, what they chose before."""
+    if exclude:
+        c = m.consumed
+        for at in range(held(c, user)):
+            bar(s, c.item[c.start[user] + at // UNIT, at % UNIT])
+    bar_hidden(m.dismissals, s, user)
+
+
+@kernel
+def describe_items(m: Model, b: Bench, user: int, n: int, own: int, gap: int, now_ms: int, seq: int) -> None:
+    """Write the signals of the scratch's first `n` items into `b.signals`, after the walks; the first `own` are own."""
+    describe(
+        b.scratch,
+        n,
+        own,
+        m.histories,
+        m.popularity,
+        m.occasion,
+        m.covisitation,
+        m.categories,
+        m.interest,
+        user,
+        gap - BY_GAP,
+        now_ms,
+        seq,
+        b.scale,
+        b.logarithmic,
+        b.signals,
+    )
+
+
+@kernel
+def score_items(m: Model, b: Bench, user: int, n: int, history: int, gap: int, now_ms: int) -> None:
+    """Write the scores of the items described into `b.scores`."""
+    score(m.blend, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
+    push_down(m.dismissals, user, now_ms, b.scratch.items, n, b.scores)
