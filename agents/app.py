@@ -13,8 +13,8 @@ import faust
 from faust.app import BootStrategy
 from faust.types import ServiceT
 
+from millstream.streams.read_ahead import RawBatch
 from millstream.streams.settings import Settings, load_settings
-from millstream.streams.source import RawChunk
 
 from .pipeline import Pipeline, build
 
@@ -59,22 +59,21 @@ def create_app(settings: Settings) -> MillstreamApp:
         web_enabled=False,
         topic_disable_leader=True,
     )
-    # What the step cannot take yet waits in Kafka, where the next chunk takes all of it; chunks that waited here would
-    # have been cut as small as the trickle they came in, and each would be learned and published on its own.
+    # What the step cannot take yet waits at the source, where the next batch takes all of it.
     # A channel carries plain values as well as Faust's events, which its type does not say.
     chunks: Any = app.channel(maxsize=1)
     records: Any = app.channel(maxsize=1)
     app.pipeline = pipeline = build(settings, interactions=chunks.put, items=records.put)
 
     @app.agent(chunks, name="interactions")
-    async def interactions(stream: faust.StreamT[RawChunk]) -> None:
-        async for raw in stream:
-            await pipeline.parts.intake.take(raw)
+    async def interactions(stream: faust.StreamT[RawBatch]) -> None:
+        async for batch in stream:
+            await pipeline.parts.intake.take(batch)
 
     @app.agent(records, name="items")
-    async def items(stream: faust.StreamT[RawChunk]) -> None:
-        async for raw in stream:
-            await pipeline.parts.catalogue.take(raw)
+    async def items(stream: faust.StreamT[RawBatch]) -> None:
+        async for batch in stream:
+            await pipeline.parts.catalogue.take(batch)
 
     @app.task  # type: ignore[untyped-decorator]  # Faust leaves it untyped
     async def stop_on_failure() -> None:

@@ -17,11 +17,12 @@ from millstream.schemas.columns import Chunk, ItemColumns, Reject
 from millstream.schemas.decode_items import ItemDecoder
 from millstream.schemas.records import Item
 from millstream.streams.outage import Outage
-from millstream.streams.source import RawChunk
+from millstream.streams.read_ahead import RawBatch, RawChunk
 
 from .failure import Failure
 from .intake import DeadLetters, Learner
 from .publisher import PASSING
+from .step_thread import Reading
 
 _RETRY_S = 0.5
 
@@ -71,21 +72,21 @@ class Catalogue:
         self._outage = outage
         self._failure = failure
 
-    async def take(self, raw: RawChunk) -> None:
-        """Return when the hash holds what the chunk says and it is queued for learning. Errors are reported."""
+    async def take(self, batch: RawBatch) -> None:
+        """Return when the hash holds what the batch says and it is queued for learning. Errors are reported."""
         try:
-            columns, shown, rejects = self._decode(raw)
-            if rejects:
-                await self._letters.write(
-                    rejects, raw.values, raw.timestamps_ms, topic=raw.input, partition=raw.partition
-                )
-                self.dead_letters += len(rejects)
-            await self._write(shown)
-            chunk = Chunk(raw.input, raw.partition, raw.start, raw.end, columns)
-            await self._learner.submit(chunk, records=len(raw))
-            self.items += len(raw)
+            self._learner.submit([await self._show(raw) for raw in batch])
+            self.items += sum(map(len, batch))
         except Exception as error:
             self._failure.report(error)
+
+    async def _show(self, raw: RawChunk) -> Reading:
+        columns, shown, rejects = self._decode(raw)
+        if rejects:
+            await self._letters.write(rejects, raw.values, raw.timestamps_ms, topic=raw.input, partition=raw.partition)
+            self.dead_letters += len(rejects)
+        await self._write(shown)
+        return Reading(Chunk(raw.input, raw.partition, raw.start, raw.end, columns), len(raw))
 
     def _decode(self, raw: RawChunk) -> tuple[ItemColumns, dict[str, bytes | None], list[Reject]]:
         """Return the items of the chunk, the last word on each for the hash (None: removed), what could not be read."""

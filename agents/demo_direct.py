@@ -18,7 +18,7 @@ from millstream.streams.settings import Settings
 from .demo_route import Standing
 from .freshness import FreshnessMeter
 from .publisher import Publisher
-from .step_thread import SliceDone, StepThread
+from .step_thread import Reading, SliceDone, StepThread
 from .warm_up import compile_kernels, load_training
 
 _TICK_S = 0.002
@@ -82,7 +82,7 @@ class Directly:
         n, topic = len(self._columns), self._settings.inputs[0].topic
         most = self._settings.worker.max_chunk_events
         if self._catalogue:
-            await self._step.submit(catalogue_chunk(self._catalogue, self._settings.topics.items), records=0)
+            await self._submit(catalogue_chunk(self._catalogue, self._settings.topics.items), records=0)
         began_ns = time.monotonic_ns()
         while self.sent < n:
             self._raise_failure()
@@ -97,7 +97,11 @@ class Directly:
             chunk = Chunk(topic, 0, self.sent, due, part)
             self.sent = due
             self._in_flight += len(part)
-            await self._step.submit(chunk, records=len(part))
+            await self._submit(chunk, records=len(part))
+
+    async def _submit(self, chunk: Chunk, *, records: int) -> None:
+        await self._step.room()
+        self._step.submit([Reading(chunk, records)])
 
     async def standing(self) -> Standing:
         """Return the step's own figures."""

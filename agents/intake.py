@@ -1,4 +1,4 @@
-"""From raw chunks to the step: decode, put aside what cannot be used, submit the rest."""
+"""From raw batches to the step: decode, put aside what cannot be used, submit the rest."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Protocol
 
 from millstream.schemas.columns import Chunk, Reject
 from millstream.schemas.decode import InteractionDecoder
-from millstream.streams.source import RawChunk
+from millstream.streams.read_ahead import RawBatch, RawChunk
 
 from .failure import Failure
+from .step_thread import Reading
 
 
 class DeadLetters(Protocol):
@@ -30,12 +31,12 @@ class DeadLetters(Protocol):
 class Learner(Protocol):
     """What takes decoded chunks: `StepThread`."""
 
-    async def submit(self, chunk: Chunk, *, records: int) -> None:
-        """Queue a chunk; waits for room."""
+    def submit(self, readings: Sequence[Reading]) -> None:
+        """Queue a batch."""
 
 
 class Intake:
-    """Decodes the inputs' chunks, one at a time, in the order they come.
+    """Decodes the inputs' batches, one at a time, in the order they come.
 
     Guarantee: a rejected record is a dead letter, acknowledged by Kafka, before the state's position moves past it. So
     a crash in between writes the letter twice, under the same key, and never loses it.
@@ -54,18 +55,18 @@ class Intake:
         self._learner = learner
         self._failure = failure
 
-    async def take(self, raw: RawChunk) -> None:
-        """Return when the chunk is queued for learning. Errors are reported: a lost chunk would be a gap in the log."""
+    async def take(self, batch: RawBatch) -> None:
+        """Return when the batch is queued for learning. Errors are reported: a lost one would be a gap in the log."""
         try:
-            columns, rejects = self._decoders[raw.input].decode(
-                raw.values, raw.offsets, raw.timestamps_ms, input=raw.input, partition=raw.partition
-            )
-            if rejects:
-                await self._letters.write(
-                    rejects, raw.values, raw.timestamps_ms, topic=raw.input, partition=raw.partition
-                )
-                self.dead_letters += len(rejects)
-            chunk = Chunk(raw.input, raw.partition, raw.start, raw.end, columns)
-            await self._learner.submit(chunk, records=len(raw))
+            self._learner.submit([await self._decode(raw) for raw in batch])
         except Exception as error:
             self._failure.report(error)
+
+    async def _decode(self, raw: RawChunk) -> Reading:
+        columns, rejects = self._decoders[raw.input].decode(
+            raw.values, raw.offsets, raw.timestamps_ms, input=raw.input, partition=raw.partition
+        )
+        if rejects:
+            await self._letters.write(rejects, raw.values, raw.timestamps_ms, topic=raw.input, partition=raw.partition)
+            self.dead_letters += len(rejects)
+        return Reading(Chunk(raw.input, raw.partition, raw.start, raw.end, columns), len(raw))

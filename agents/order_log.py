@@ -39,14 +39,13 @@ class OrderLog:
         self._file = path.open("r+b" if path.exists() else "wb")
         self._file.truncate(len(whole))
         self._file.seek(len(whole))
-        for record in unfollowed:
-            self.append(record)
+        self.append(unfollowed)
 
-    def append(self, record: OrderRecord) -> None:
-        """Add a record; when this returns, it outlives the process."""
+    def append(self, records: Iterable[OrderRecord]) -> None:
+        """Add records; when this returns, they outlive the process."""
         if self._file is None:
             raise RuntimeError("the order log has no file yet; call `begin` first")
-        self._file.write(_encoder.encode(record) + b"\n")
+        self._file.write(b"".join(_encoder.encode(record) + b"\n" for record in records))
         self._file.flush()
 
     def forget_before(self, seq: int) -> None:

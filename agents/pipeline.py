@@ -24,11 +24,12 @@ from millstream.schemas.mapping import InputMapping
 from millstream.streams.dead_letters import DeadLetterTopic
 from millstream.streams.errors import Unavailable
 from millstream.streams.outage import Outage
+from millstream.streams.read_ahead import Deliver
 from millstream.streams.recommendations import RecommendationsTopic
 from millstream.streams.redis_connection import connect
 from millstream.streams.redis_topic import RedisTopic
 from millstream.streams.settings import Settings
-from millstream.streams.source import Deliver, InteractionSource
+from millstream.streams.source import InteractionSource
 
 from .catalogue import Catalogue
 from .effort import Effort
@@ -87,7 +88,7 @@ class Summary:
 
 
 def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipeline:
-    """Return a pipeline that hands raw chunks of the inputs and of the catalogue to the two receivers.
+    """Return a pipeline that hands raw batches of the inputs and of the catalogue to the two receivers.
 
     Whoever takes them there calls `pipeline.intake.take` and `pipeline.catalogue.take`. Nothing is connected yet.
     Raises `WrongMapping` for an input whose mapping names what does not exist.
@@ -97,7 +98,13 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
     kafka_outage = Outage(f"Kafka at {settings.kafka.bootstrap_servers}")
     redis_outage = Outage(f"Redis at {_address(settings.redis.url)}")
     receivers = {settings.topics.items: items, **{each.topic: interactions for each in settings.inputs}}
-    source = InteractionSource(settings, receivers, outage=kafka_outage, failed=failure.report)
+    source = InteractionSource(
+        settings,
+        receivers,
+        room=lambda: thread.room(),  # the one made below: what flows goes round in a circle of releases
+        outage=kafka_outage,
+        failed=failure.report,
+    )
     brokers, topics = settings.kafka.bootstrap_servers, settings.topics
     dead_letters = DeadLetterTopic(brokers, topics.dead_letters)
     recommendations = None

@@ -1,9 +1,11 @@
-"""The thread that owns the step: chunks go in, finished slices come out, and nobody else touches the state.
+"""The thread that owns the step: batches go in, finished slices come out, and nobody else touches the state.
 
-The event loop hands over whole chunks; the thread applies them in slices of at most `slice_ms`, so that a slice's lists
-go out while the next slice is computed, and so that snapshots and questions get their turn between two slices. Where a
-chunk is cut changes neither the state nor the lists (the step's own promise). A user's list is made once a chunk, after
-the user's last event in it: a chunk is what was waiting, so refreshes coalesce exactly when the stream is fast.
+The event loop hands over a batch, the chunks that waited at the partitions; the thread applies it in slices of at most
+`slice_ms`, so that a slice's lists go out while the next slice is computed, and so that snapshots and questions get
+their turn between two slices. A batch that is shorter goes out as one slice: a hand-over between the threads costs
+both of them. Where a chunk is cut changes neither the state nor the lists (the step's own promise). A user's list is
+made once a chunk, after the user's last event in it: a chunk is what was waiting, so refreshes coalesce exactly when
+the stream is fast.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +77,7 @@ S = TypeVar("S", bound=StepLike)
 
 @dataclass(frozen=True, slots=True)
 class SliceDone:
-    """One slice learned: where it ends, the lists it made, and how many records of the log it settles."""
+    """What a slice has of one chunk: where it ends, the lists it made, how many records of the log it settles."""
 
     input: str
     partition: int
@@ -90,10 +92,45 @@ class StepStopped(RuntimeError):
     """The thread has ended, or ended with an error of the step: nothing more can be learned or asked."""
 
 
-@dataclass(slots=True)
-class _Waiting:
+class Reading(NamedTuple):
+    """A chunk, and how many records it was read as, rejected ones included."""
+
     chunk: Chunk
     records: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Of a chunk what is still to be applied."""
+
+    chunk: Chunk
+    lists: NDArray[np.bool_]
+    """After which events a list is made, shape (events,)."""
+    records: int
+    train_every: int | None
+    """As recorded; None: to be chosen, and recorded."""
+
+    def split(self, events: int) -> tuple[_Part, _Part | None]:
+        """Return the first so many events, and what is left."""
+        n = len(self.chunk)
+        if n <= events:
+            return self, None
+        records = min(events, self.records)
+        return (
+            _Part(self.chunk.cut(0, events), self.lists[:events], records, self.train_every),
+            _Part(self.chunk.cut(events, n), self.lists[events:], self.records - records, self.train_every),
+        )
+
+
+@dataclass(slots=True)
+class _Slice:
+    """What is handed over together, in the making."""
+
+    room: int
+    """Events that still fit."""
+    began_s: float
+    done: list[SliceDone] = field(default_factory=list)
+    order: list[OrderRecord] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -105,9 +142,9 @@ class _Call(Generic[S]):
 class StepThread(Generic[S]):
     """Sole owner of a step between `start` and `stop`.
 
-    Chunks are applied in the order submitted; every slice done is handed to `done` on the event loop in that order,
-    and the answer of a `call` after the slices that came before it. An exception of the step ends the thread and goes
-    to `failed`: the state may be half changed, so nothing is asked of it any more.
+    Batches are applied in the order submitted, their chunks one after another; what was done is handed to `done` on the
+    event loop in that order, and the answer of a `call` after what came before it. An exception of the step ends the
+    thread and goes to `failed`: the state may be half changed, so nothing is asked of it any more.
 
     `clock_s` only chooses how many events make a slice.
     """
@@ -120,7 +157,7 @@ class StepThread(Generic[S]):
         failed: Callable[[BaseException], None],
         effort: Effort | None = None,
         order: OrderLog | None = None,
-        max_waiting_chunks: int = 4,
+        max_waiting: int = 1,
         clock_s: Callable[[], float] = time.perf_counter,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -132,13 +169,13 @@ class StepThread(Generic[S]):
         self._recorded = RecordedOrder(())
         self._clock_s = clock_s
         self._now_ms = now_ms
-        self._chunks: deque[_Waiting] = deque()
+        self._batches: deque[Sequence[Reading]] = deque()
         self._calls: deque[_Call[S]] = deque()
         self._wake = threading.Condition()
         self._ending = False
         self._abandoned = False
         self._ended = False
-        self._room = asyncio.Semaphore(max_waiting_chunks)
+        self._room = asyncio.Semaphore(max_waiting)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._event_s: float | None = None
@@ -164,23 +201,25 @@ class StepThread(Generic[S]):
         self._thread = threading.Thread(target=self._run, args=(step,), name="millstream-step", daemon=True)
         self._thread.start()
 
-    async def submit(self, chunk: Chunk, *, records: int) -> None:
-        """Queue a chunk read as so many `records`; waits while too many chunks are queued.
+    async def room(self) -> None:
+        """Wait until a batch may be queued, and reserve its place: of those that wait, only the first goes on.
 
-        Raises `StepStopped`, also before `start`. After `abandon` the chunk is dropped.
+        So whoever cuts a batch when this returns cuts all that came until the thread could take it.
         """
         await self._room.acquire()
-        try:
-            with self._wake:
-                if self._abandoned:
-                    self._room.release()
-                    return
+
+    def submit(self, batch: Sequence[Reading]) -> None:
+        """Queue a batch in the place that `room` reserved. Raises `StepStopped`, also before `start`.
+
+        After `abandon` the batch is dropped.
+        """
+        with self._wake:
+            if not self._abandoned:
                 self._refuse_if_ended()
-                self._chunks.append(_Waiting(chunk, records))
+                self._batches.append(batch)
                 self._wake.notify()
-        except StepStopped:
-            self._room.release()  # whoever waits behind must hear of it too
-            raise
+                return
+        self._room.release()
 
     async def call(self, ask: Callable[[S], T]) -> T:
         """Return `ask(step)`, run on the thread between two slices; what it raises is raised here.
@@ -198,8 +237,8 @@ class StepThread(Generic[S]):
         """Drop what is queued, after the slice under way: it stays in the log, behind the position of no snapshot."""
         with self._wake:
             self._abandoned = True
-            dropped = len(self._chunks)
-            self._chunks.clear()
+            dropped = len(self._batches)
+            self._batches.clear()
         for _ in range(dropped):
             self._room.release()
 
@@ -221,9 +260,9 @@ class StepThread(Generic[S]):
     def _run(self, step: S) -> None:
         error: BaseException = StepStopped("the step's thread has ended")
         try:
-            while (waiting := self._next(step)) is not None:
+            while (batch := self._next(step)) is not None:
                 self._post(self._room.release)
-                self._apply(step, waiting)
+                self._apply(step, batch)
         # not swallowed: whatever ended the thread is the loop's to report and to act on
         except BaseException as raised:
             error = raised
@@ -235,63 +274,87 @@ class StepThread(Generic[S]):
             self._post(_refuse, call.answer, StepStopped(f"the step's thread has ended: {error}"))
         self._post(self._room.release)
 
-    def _next(self, step: S) -> _Waiting | None:
-        """Answer calls until a chunk is there; None once told to end and nothing is left."""
+    def _next(self, step: S) -> Sequence[Reading] | None:
+        """Answer calls until a batch is there; None once told to end and nothing is left."""
         while True:
             self._answer_calls(step)
             with self._wake:
                 if self._calls:
                     continue
-                if self._chunks:
-                    return self._chunks.popleft()
+                if self._batches:
+                    return self._batches.popleft()
                 if self._ending:
                     return None
                 self._wake.wait()
 
-    def _apply(self, step: S, waiting: _Waiting) -> None:
-        if self._recorded.followed:
-            self._apply_in_slices(step, waiting.chunk, waiting.records, None)
-            return
-        # while a recorded order is followed a chunk may have to wait for one of another partition, so it must not keep
-        # the source from reading: its records are settled at once, and its slices settle none
-        chunk = waiting.chunk
-        self._post(self._done, SliceDone(chunk.input, chunk.partition, chunk.start, 0, waiting.records, ()))
-        for part, train_every in self._recorded.take(chunk):
-            self._apply_in_slices(step, part, 0, train_every)
+    def _apply(self, step: S, batch: Sequence[Reading]) -> None:
+        due = self._due(batch)
+        train_every = self._effort.train_every
+        if any(part.train_every is None for part in due):
+            train_every = self._effort.choose(self._waiting_s(sum(len(part.chunk) for part in due)))
+        slice_ = self._slice(train_every)
+        for part in due:
+            rest: _Part | None = part
+            while rest is not None and not self._abandoned:
+                part, rest = rest.split(slice_.room)
+                self._learn(step, part, part.train_every or train_every, slice_)
+                if slice_.room == 0:
+                    self._hand_over(slice_)
+                    self._answer_calls(step)
+                    slice_ = self._slice(train_every)
+        self._hand_over(slice_)
 
-    def _apply_in_slices(self, step: S, chunk: Chunk, records: int, recorded_effort: int | None) -> None:
-        first, settled = 0, 0
-        lists = last_of_each_user(chunk.columns)
-        train_every = recorded_effort or self._effort.choose(self._waiting_s(len(chunk)))
-        while True:
-            last = min(first + self._slice_events(train_every), len(chunk))
-            began_s = self._clock_s()
-            part = chunk.cut(first, last) if first < last else chunk
-            applied = step.apply(part, lists=lists[first:last], train_every=train_every)
-            if self._order is not None and recorded_effort is None and applied.end > applied.start:
-                self._order.append(OrderRecord(part.input, part.partition, part.start, part.end, train_every))
-            slates = applied.encoded(self._now_ms())
-            self._learn_pace(applied.events, self._clock_s() - began_s)
-            slice_records = records - settled if last == len(chunk) else min(last - first, records - settled)
-            settled += slice_records
-            slice_done = SliceDone(applied.input, applied.partition, applied.end, applied.events, slice_records, slates)
-            self._post(self._done, slice_done)
-            if last == len(chunk) or self._abandoned:
-                return
-            first = last
-            self._answer_calls(step)
+    def _due(self, batch: Sequence[Reading]) -> list[_Part]:
+        """Return what is to be applied now; while a recorded order is followed, what comes next in that."""
+        due: list[_Part] = []
+        for chunk, records in batch:
+            if self._recorded.followed:
+                due.append(_Part(chunk, last_of_each_user(chunk.columns), records, None))
+                continue
+            # a chunk may have to wait for one of another partition, so it must not keep the source from reading: its
+            # records are settled at once, and its parts settle none
+            self._post(self._done, SliceDone(chunk.input, chunk.partition, chunk.start, 0, records, ()))
+            due += [
+                _Part(part, last_of_each_user(part.columns), 0, effort) for part, effort in self._recorded.take(chunk)
+            ]
+        return due
+
+    def _learn(self, step: S, part: _Part, train_every: int, slice_: _Slice) -> None:
+        chunk = part.chunk
+        applied = step.apply(chunk, lists=part.lists, train_every=train_every)
+        if part.train_every is None and applied.end > applied.start:
+            slice_.order.append(OrderRecord(chunk.input, chunk.partition, chunk.start, chunk.end, train_every))
+        slates = applied.encoded(self._now_ms())
+        slice_.done.append(
+            SliceDone(applied.input, applied.partition, applied.end, applied.events, part.records, slates)
+        )
+        slice_.room = max(0, slice_.room - max(1, len(chunk)))
+
+    def _hand_over(self, slice_: _Slice) -> None:
+        if not slice_.done:
+            return
+        if self._order is not None and slice_.order:
+            self._order.append(slice_.order)
+        self._learn_pace(sum(done.events for done in slice_.done), self._clock_s() - slice_.began_s)
+        self._post(self._tell, slice_.done)
+
+    def _tell(self, slices: list[SliceDone]) -> None:
+        for done in slices:
+            self._done(done)
 
     def _waiting_s(self, events: int) -> float:
-        """Return how long what waits, and a chunk of so many events, would take at the present pace."""
+        """Return how long what waits, and a batch of so many events, would take at the present pace."""
         with self._wake:
-            events += sum(len(waiting.chunk) for waiting in self._chunks)
+            events += sum(len(chunk) for batch in self._batches for chunk, _ in batch)
         return events * (self._event_s or 0.0)
 
-    def _slice_events(self, train_every: int) -> int:
-        if self._event_s is None:
-            return _FIRST_SLICE_EVENTS
-        longer = 1 if train_every == FULL else _LONGER_WHEN_BEHIND
-        return max(1, int(longer * self._slice_s / self._event_s))
+    def _slice(self, train_every: int) -> _Slice:
+        """Return an empty slice with room for as many events as fit into `slice_ms` at the present pace."""
+        events = _FIRST_SLICE_EVENTS
+        if self._event_s is not None:
+            longer = 1 if train_every == FULL else _LONGER_WHEN_BEHIND
+            events = max(1, int(longer * self._slice_s / self._event_s))
+        return _Slice(events, self._clock_s())
 
     def _learn_pace(self, events: int, took_s: float) -> None:
         if events == 0:

@@ -1,7 +1,6 @@
 """The source: every partition of every input, in micro-batches, from exact positions.
 
     InteractionSource      reads, bounds what is in flight, says when Kafka is gone and back
-    RawChunk               what was waiting in one partition, undecoded
     PositionLost           the log no longer holds the position to read from
     TopicChanged           the topic is not the one the position was taken in
 
@@ -13,9 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 # aiokafka ships no types; its records are put into RawChunk at once
@@ -29,6 +27,7 @@ from faust import Service
 
 from .errors import BrokerUnreachable, Unavailable
 from .outage import Outage
+from .read_ahead import Deliver, ReadAhead
 from .settings import Settings
 from .topics import ensure_topics
 
@@ -55,40 +54,21 @@ class TopicChanged(Unavailable):
     """A topic was made anew or got more partitions, so that positions taken before do not describe it."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawChunk:
-    """The records that were waiting in one partition, as parallel lists in log order, and the offsets they cover.
-
-    `start` is the `end` of the chunk before, so the chunks of a partition join without gaps: records that compaction
-    took and the markers of transactions lie inside [start, end) as holes.
-    """
-
-    input: str
-    partition: int
-    start: int
-    end: int
-    """Offset of the last record plus one."""
-    keys: list[bytes | None]
-    values: list[bytes | None]
-    offsets: list[int]
-    timestamps_ms: list[int]
-
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-
-Deliver = Callable[[RawChunk], Awaitable[object]]
+async def _always() -> None:
+    """There is room."""
 
 
 class InteractionSource(Service):
-    """Reads topics and hands each chunk to the topic's receiver, in order, one at a time.
+    """Reads topics and hands what was waiting to the topics' receivers, in order, one batch at a time.
 
     Guarantee: from its start positions on, each committed record of each partition is delivered exactly once by this
-    object, in offset order. Between partitions the order is whatever Kafka returned. A chunk is what is waiting, up to
-    `worker.max_chunk_events`; it is never waited for. At most `worker.max_in_flight_events` records are out at a time,
+    object, in offset order. Between partitions the order is whatever Kafka returned.
+
+    It reads ahead, and cuts a batch when `room` returns: so a batch is all that came until the learner could take it,
+    up to `worker.max_chunk_events`, and is never waited for. At most `worker.max_in_flight_events` records are held,
     counted from read to `release`; beyond that it does not read.
 
-    `receivers` maps a topic to who takes its chunks. Topics that are not inputs (the catalogue) are always read from
+    `receivers` maps a topic to who takes its batches. Topics that are not inputs (the catalogue) are always read from
     their beginning. Whatever ends reading for good is handed to `failed` once.
     """
 
@@ -99,6 +79,7 @@ class InteractionSource(Service):
         settings: Settings,
         receivers: Mapping[str, Deliver],
         *,
+        room: Callable[[], Awaitable[None]] = _always,
         outage: Outage | None = None,
         failed: Callable[[BaseException], None] | None = None,
     ) -> None:
@@ -107,31 +88,32 @@ class InteractionSource(Service):
         """The broker's UUID of each topic read, once started."""
         self.read_from: dict[tuple[str, int], int] = {}
         """Where each partition was begun, once started."""
-        self.next_offsets: dict[tuple[str, int], int] = {}
-        """Next offset to deliver: the end of the last chunk."""
         self.lag = 0
         """Records of the inputs in Kafka and not delivered, as of the last probe."""
         self.in_flight = 0
         """Records delivered and not released."""
         self.outage = outage or Outage(f"Kafka at {settings.kafka.bootstrap_servers}")
         self._settings = settings
-        # Once full it reads again when there is room for a whole chunk: room comes back slice by slice, and chunks as
-        # small as slices would take from the step what lets it catch up, refreshing a user once a chunk.
-        worker = settings.worker
-        self._reads_again_at = max(0, worker.max_in_flight_events - worker.max_chunk_events)
         self._inputs = {each.topic for each in settings.inputs}
         self._receivers = dict(receivers)
+        self._room = room
         self._failed = failed
         self._resume: dict[tuple[str, int], int] = {}
         self._known_ids: dict[str, str] = {}
         self._continues = False
-        self._room = asyncio.Event()
+        self._ahead = ReadAhead(receivers, settings.worker.max_chunk_events)
+        self._released = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._read_on = True
         self._consumer: Any = None
         self._places: list[Any] = []
-        self._reading: asyncio.Future[None] | None = None
+        self._reading: asyncio.Future[Any] | None = None
+
+    @property
+    def next_offsets(self) -> dict[tuple[str, int], int]:
+        """Next offset to deliver, by (topic, partition): the end of the last chunk cut."""
+        return self._ahead.next_offsets
 
     def resume(self, positions: Positions, topic_ids: Mapping[str, str]) -> None:
         """Begin at a snapshot's positions, taken when the topics had these ids. Call before `start`.
@@ -147,8 +129,7 @@ class InteractionSource(Service):
         self.in_flight -= records
         if self.in_flight == 0:
             self._idle.set()
-        if self.in_flight <= self._reads_again_at:
-            self._room.set()
+        self._released.set()
 
     async def drain(self, within_s: float) -> bool:
         """Wait until everything delivered is released, or for `within_s`; return whether it is."""
@@ -185,19 +166,19 @@ class InteractionSource(Service):
         except BaseException:
             await self._close()
             raise
-        self.next_offsets = dict(self.read_from)
+        self._ahead.next_offsets.update(self.read_from)
         # No await from assign to the last seek: aiokafka would fetch from elsewhere in between and skip records.
         self._consumer.assign(self._places)
         for place in self._places:
             self._consumer.seek(place, self.read_from[place.topic, place.partition])
-        self._room.set()
-        self._reading = asyncio.ensure_future(self._guard(self._read()))
+        self._reading = asyncio.gather(self._guard(self._read()), self._guard(self._hand_over()))
         self.add_future(self._guard(self._probe()))
 
     async def stop_reading(self) -> None:
-        """Deliver what was already read, and read no more. The connection stays, for a last `commit`."""
+        """Cut no more batches. The connection stays, for a last `commit`; what was read ahead is still in the log."""
         self._read_on = False
-        self._room.set()
+        self._released.set()
+        self._ahead.came.set()
         if self._reading is not None:
             with suppress(asyncio.CancelledError, TimeoutError):
                 await asyncio.wait_for(self._reading, _STOP_WITHIN_S)
@@ -276,15 +257,15 @@ class InteractionSource(Service):
         )
 
     async def _read(self) -> None:
-        most, bound = self._settings.worker.max_chunk_events, self._settings.worker.max_in_flight_events
+        bound = self._settings.worker.max_in_flight_events
         while self._read_on:
-            room = bound - self.in_flight
+            room = bound - self.in_flight - len(self._ahead)
             if room <= 0:
-                self._room.clear()
-                await self._room.wait()
+                self._released.clear()
+                await self._released.wait()
                 continue
             try:
-                batches = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=min(most, room))
+                batches = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=room)
             except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
                 raise PositionLost(
                     f"Kafka no longer holds what is next to read ({error}): retention was faster than reading, or a "
@@ -295,27 +276,18 @@ class InteractionSource(Service):
                     raise
                 continue
             for place, records in batches.items():
-                await self._deliver(place, records)
+                self._ahead.add(place, records)
 
-    async def _deliver(self, place: Any, records: Sequence[Any]) -> None:
-        key = (place.topic, place.partition)
-        start, offsets = self.next_offsets[key], [record.offset for record in records]
-        if offsets[0] < start:
-            raise RuntimeError(f"{place.topic}[{place.partition}]: read offset {offsets[0]} again, expected {start} on")
-        chunk = RawChunk(
-            input=place.topic,
-            partition=place.partition,
-            start=start,
-            end=offsets[-1] + 1,
-            keys=[record.key for record in records],
-            values=[record.value for record in records],
-            offsets=offsets,
-            timestamps_ms=[record.timestamp for record in records],
-        )
-        self.next_offsets[key] = chunk.end
-        self.in_flight += len(offsets)
-        self._idle.clear()
-        await self._receivers[place.topic](chunk)
+    async def _hand_over(self) -> None:
+        while True:
+            await self._ahead.came.wait()
+            await self._room()
+            if not self._read_on:
+                return
+            receiver, batch = self._ahead.cut()
+            self.in_flight += sum(map(len, batch))
+            self._idle.clear()
+            await receiver(batch)
 
     async def _probe(self) -> None:
         """Ask for the end offsets over and over: the lag, and whether Kafka is there at all.
@@ -335,8 +307,10 @@ class InteractionSource(Service):
     async def _look_at(self, ends: Mapping[Any, int]) -> None:
         lag = 0
         for place, end in ends.items():
-            # the fetch position has passed trailing transaction markers, which are never delivered
-            position = max(self.next_offsets[place.topic, place.partition], await self._consumer.position(place))
+            position = self.next_offsets[place.topic, place.partition]
+            if place not in self._ahead:
+                # the fetch position has passed trailing transaction markers, which are never delivered
+                position = max(position, await self._consumer.position(place))
             if place.topic in self._inputs:
                 lag += max(0, end - position)
         self.lag = lag

@@ -108,14 +108,13 @@ def test_the_log_survives_a_torn_line(tmp_path: Path) -> None:
     records = [OrderRecord("interactions", 0, at, at + 1, 1) for at in range(4)]
     log = OrderLog(tmp_path)
     log.begin(0)
-    for record in records[:3]:
-        log.append(record)
+    log.append(records[:3])
     log.close()
     (path,) = tmp_path.glob("order-*.jsonl")
     path.write_bytes(path.read_bytes()[:-4])
     assert read_order(tmp_path, 0) == records[:2]
     log.begin(0)
-    log.append(records[3])
+    log.append(records[3:])
     log.close()
     assert read_order(tmp_path, 0) == [*records[:2], records[3]]
 
@@ -125,7 +124,7 @@ def test_files_before_the_oldest_snapshot_are_forgotten(tmp_path: Path) -> None:
     log = OrderLog(tmp_path)
     for seq in (0, 10, 20):
         log.begin(seq)
-        log.append(OrderRecord("interactions", 0, seq, seq + 10, 1))
+        log.append([OrderRecord("interactions", 0, seq, seq + 10, 1)])
     log.forget_before(10)
     log.close()
     assert [record.start for record in read_order(tmp_path, 10)] == [10, 20]

@@ -15,8 +15,9 @@ from kafka import KafkaAdminClient, TopicPartition  # type: ignore[import-untype
 from millstream.streams.errors import BrokerUnreachable
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_process import free_ports
+from millstream.streams.read_ahead import RawBatch, RawChunk
 from millstream.streams.settings import Settings
-from millstream.streams.source import InteractionSource, PositionLost, RawChunk, TopicChanged
+from millstream.streams.source import InteractionSource, PositionLost, TopicChanged
 from millstream.streams.topics import lag
 
 Received = list[RawChunk]
@@ -62,14 +63,18 @@ async def send(settings: Settings, values: Sequence[str], *, partition: int = 0)
 
 @asynccontextmanager
 async def reading(
-    settings: Settings, *, resume: Mapping[tuple[str, int], int] | None = None, ids: Mapping[str, str] | None = None
+    settings: Settings,
+    *,
+    resume: Mapping[tuple[str, int], int] | None = None,
+    ids: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> AsyncIterator[tuple[InteractionSource, Received]]:
     received: Received = []
 
-    async def take(chunk: RawChunk) -> None:
-        received.append(chunk)
+    async def take(batch: RawBatch) -> None:
+        received.extend(batch)
 
-    source = InteractionSource(settings, {settings.inputs[0].topic: take})
+    source = InteractionSource(settings, {settings.inputs[0].topic: take}, **options)
     if resume is not None:
         source.resume(resume, ids or {})
     await source.start()
@@ -175,6 +180,22 @@ async def test_it_stops_reading_while_too_much_is_in_flight(kafka: LocalKafka, t
             assert source.in_flight <= 10
     assert values(received) == [str(n) for n in range(25)]
     assert max(map(len, received)) <= 4
+
+
+async def test_a_batch_is_all_that_came_until_the_learner_had_room(settings: Settings) -> None:
+    """What waits is cut when it can be taken, not when it came: one chunk a partition, whatever the fetches were."""
+    room = asyncio.Semaphore(0)
+    async with reading(settings, room=room.acquire) as (source, received):
+        for value in ("a", "b", "c"):
+            await send(settings, [value])
+            await send(settings, [value.upper()], partition=1)
+        async with asyncio.timeout(_WITHIN_S):
+            while len(source._ahead) < 6:
+                await asyncio.sleep(0.01)
+        assert received == []
+        room.release()
+        await until(lambda: source.in_flight == 6)
+    assert {chunk.partition: len(chunk) for chunk in received} == {0: 3, 1: 3}
 
 
 async def test_a_position_that_retention_removed_is_refused(settings: Settings) -> None:

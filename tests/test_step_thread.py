@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from millstream.agents.step_thread import SliceDone, StepStopped, StepThread
+from millstream.agents.step_thread import Reading, SliceDone, StepStopped, StepThread
 from millstream.schemas.columns import Chunk, InteractionColumns
 from millstream.schemas.records import Version
 from millstream.schemas.slates import EncodedSlate
@@ -95,7 +95,7 @@ async def running(step: FakeStep, **options: float) -> AsyncIterator[Running]:
         failed=errors.append,
         clock_s=step.clock,
         now_ms=lambda: 7,
-        max_waiting_chunks=int(options.pop("max_waiting_chunks", 64)),
+        max_waiting=int(options.pop("max_waiting", 64)),
     )
     thread.start(step)
     try:
@@ -104,11 +104,17 @@ async def running(step: FakeStep, **options: float) -> AsyncIterator[Running]:
         await thread.stop()
 
 
+async def submit(run: Running, chunk: Chunk, *, records: int) -> None:
+    """Hand over a batch of one chunk when there is room."""
+    await run.thread.room()
+    run.thread.submit([Reading(chunk, records)])
+
+
 async def test_slices_join_into_the_chunks_submitted_in_order() -> None:
     """Slices cover the chunks' offsets without gap or overlap, and their records sum to what was read."""
     async with running(FakeStep()) as run:
-        await run.thread.submit(chunk(["a"] * 100, start=10, end=115), records=105)
-        await run.thread.submit(chunk(["b"] * 3, start=115), records=3)
+        await submit(run, chunk(["a"] * 100, start=10, end=115), records=105)
+        await submit(run, chunk(["b"] * 3, start=115), records=3)
         await run.thread.call(lambda step: None)
         await run.thread.stop()
     starts, ends = [each.start for each in run.step.slices], [each.end for each in run.step.slices]
@@ -122,15 +128,28 @@ async def test_slices_join_into_the_chunks_submitted_in_order() -> None:
 async def test_a_slice_takes_no_longer_than_it_may() -> None:
     """Once the pace is known, a slice holds as many events as fit into `slice_ms`."""
     async with running(FakeStep(event_ms=1.6), slice_ms=10.0) as run:
-        await run.thread.submit(chunk(["a"] * 200), records=200)
+        await submit(run, chunk(["a"] * 200), records=200)
         await run.thread.stop()
     assert {len(each) for each in run.step.slices[1:-1]} == {6}
+
+
+async def test_a_slice_goes_on_from_one_chunk_of_a_batch_into_the_next() -> None:
+    """Short chunks of several partitions share a slice; one that is full ends in the midst of a chunk."""
+    async with running(FakeStep(event_ms=1.0), slice_ms=10.0) as run:
+        await submit(run, chunk(["a"] * 8), records=8)  # the pace is known from now on
+        await run.thread.room()
+        run.thread.submit([Reading(chunk(["b"] * 4, start=8 + 4 * n), 4) for n in range(4)])
+        await run.thread.call(lambda step: None)
+        await run.thread.stop()
+    assert [len(each) for each in run.step.slices] == [8, 4, 4, 2, 2, 4]
+    assert [done.end for done in run.done] == [8, 12, 16, 18, 20, 24]
+    assert sum(done.records for done in run.done) == 24
 
 
 async def test_a_chunk_without_events_moves_the_position() -> None:
     """A chunk of rejected records alone is applied too, and settles its records."""
     async with running(FakeStep()) as run:
-        await run.thread.submit(chunk([], start=5, end=9), records=4)
+        await submit(run, chunk([], start=5, end=9), records=4)
         await run.thread.stop()
     assert [(done.end, done.events, done.records) for done in run.done] == [(9, 0, 4)]
 
@@ -144,7 +163,7 @@ async def test_a_call_is_answered_between_two_slices_of_a_chunk() -> None:
         assert asked.wait(10)
 
     async with running(FakeStep(before=hold_the_first_slice)) as run:
-        await run.thread.submit(chunk(["a"] * 100), records=100)
+        await submit(run, chunk(["a"] * 100), records=100)
         await asyncio.to_thread(first_slice.wait, 10)
         seen = asyncio.ensure_future(run.thread.call(lambda step: sum(map(len, step.slices))))
         await asyncio.sleep(0)
@@ -157,7 +176,7 @@ async def test_what_a_call_raises_is_raised_to_its_asker_alone() -> None:
     async with running(FakeStep()) as run:
         with pytest.raises(ZeroDivisionError):
             await run.thread.call(lambda step: 1 // 0)
-        await run.thread.submit(chunk(["a"]), records=1)
+        await submit(run, chunk(["a"]), records=1)
         assert await run.thread.call(lambda step: len(step.slices)) in (0, 1)
     assert not run.errors
     assert len(run.done) == 1
@@ -166,15 +185,15 @@ async def test_what_a_call_raises_is_raised_to_its_asker_alone() -> None:
 async def test_an_error_of_the_step_ends_the_thread() -> None:
     """The state may be half changed, so nothing after the error is learned, and whoever asks is told."""
     async with running(FakeStep()) as run:
-        await run.thread.submit(chunk(["poison"]), records=1)
-        await run.thread.submit(chunk(["b"], start=1), records=1)
+        await submit(run, chunk(["poison"]), records=1)
+        await submit(run, chunk(["b"], start=1), records=1)
         async with asyncio.timeout(10):
             while not run.errors:
                 await asyncio.sleep(0)
         with pytest.raises(StepStopped):
             await run.thread.call(lambda step: None)
         with pytest.raises(StepStopped):
-            await run.thread.submit(chunk(["c"], start=2), records=1)
+            await submit(run, chunk(["c"], start=2), records=1)
     assert [str(error) for error in run.errors] == ["poisoned"]
     assert run.step.slices == []
 
@@ -182,11 +201,11 @@ async def test_an_error_of_the_step_ends_the_thread() -> None:
 async def test_submitting_waits_while_too_many_chunks_are_queued() -> None:
     """The queue is bounded: a submitter is held until the thread has taken a chunk."""
     let_go = threading.Event()
-    async with running(FakeStep(before=lambda: let_go.wait(10)), max_waiting_chunks=1) as run:
-        await run.thread.submit(chunk(["a"]), records=1)
+    async with running(FakeStep(before=lambda: let_go.wait(10)), max_waiting=1) as run:
+        await submit(run, chunk(["a"]), records=1)
         more = [
-            asyncio.ensure_future(run.thread.submit(chunk(["b"], start=1), records=1)),
-            asyncio.ensure_future(run.thread.submit(chunk(["c"], start=2), records=1)),
+            asyncio.ensure_future(submit(run, chunk(["b"], start=1), records=1)),
+            asyncio.ensure_future(submit(run, chunk(["c"], start=2), records=1)),
         ]
         done, held = await asyncio.wait(more, timeout=0.1)
         assert len(held) >= 1
@@ -203,12 +222,12 @@ async def test_abandoned_chunks_are_not_learned_and_hold_nobody_up() -> None:
         applying.set()
         let_go.wait(10)
 
-    async with running(FakeStep(before=hold), max_waiting_chunks=2) as run:
-        await run.thread.submit(chunk(["a"]), records=1)
+    async with running(FakeStep(before=hold), max_waiting=2) as run:
+        await submit(run, chunk(["a"]), records=1)
         await asyncio.to_thread(applying.wait, 10)
         for start in (1, 2):
-            await run.thread.submit(chunk(["b"], start=start), records=1)
-        held = asyncio.ensure_future(run.thread.submit(chunk(["c"], start=3), records=1))
+            await submit(run, chunk(["b"], start=start), records=1)
+        held = asyncio.ensure_future(submit(run, chunk(["c"], start=3), records=1))
         await asyncio.sleep(0)
         run.thread.abandon()
         let_go.set()
