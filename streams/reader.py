@@ -29,6 +29,7 @@ from millstream.schemas.records import Slate
 from .answer import NOTHING, Answer
 from .coalesced import CoalescedReads
 from .feed import ENTRIES_PER_READ, FROM_NOW, Entry, FeedCursor, start_after
+from .list_cache import ListCache
 from .outage import Outage
 from .read_core import ReadCore, joined, split
 from .redis_connection import READ_TIMEOUT_S, connect, connect_sync
@@ -107,6 +108,11 @@ class Reader:
             raise
         core.outage.back()
         return core.answers(values, fetch, users, k, list_name, exclude)
+
+    @property
+    def cache(self) -> ListCache | None:
+        """The cache, if there is one."""
+        return self._core.cache
 
     def follow(
         self, from_id: str = FROM_NOW, *, list: str | None = None, stop: threading.Event | None = None
@@ -205,6 +211,16 @@ class AsyncReader:
     def round_trips(self) -> int:
         """How many times Redis was asked for lists; reads that come together share one."""
         return self._reads.mgets
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the last read of lists failed."""
+        return self._core.outage.is_lost
+
+    @property
+    def cache(self) -> ListCache | None:
+        """The cache, if there is one."""
+        return self._core.cache
 
     async def _mget(self, keys: Sequence[bytes]) -> Any:
         outage = self._core.outage

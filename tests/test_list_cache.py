@@ -172,7 +172,7 @@ def until(holds: Callable[[], bool], within_s: float = 5.0) -> bool:
 def test_a_hit_makes_no_round_trip_and_a_change_is_seen(server: LocalRedis, writer: redis.Redis) -> None:
     """Against a real server: the list comes out of the process until it changes; a flush is a change, too."""
     with Reader(server.url, timeout_s=5.0, cached=True) as reader:
-        cache = reader._core.cache
+        cache = reader.cache
         assert cache is not None
         assert until(lambda: item(reader) == "a" and cache.hits > 0)
 
@@ -194,7 +194,7 @@ def test_a_hit_makes_no_round_trip_and_a_change_is_seen(server: LocalRedis, writ
 def test_a_lost_connection_empties_it_and_it_comes_back(server: LocalRedis, writer: redis.Redis) -> None:
     """What was changed while nobody listened is not answered from before."""
     with Reader(server.url, timeout_s=5.0, cached=True) as reader:
-        cache = reader._core.cache
+        cache = reader.cache
         assert cache is not None
         assert until(lambda: item(reader) == "a" and len(cache) > 0)
         (listening,) = [each["id"] for each in writer.client_list() if "t" in each["flags"]]
@@ -210,7 +210,7 @@ def test_a_lost_connection_empties_it_and_it_comes_back(server: LocalRedis, writ
 def test_a_paused_redis_is_not_answered_for(server: LocalRedis, writer: redis.Redis) -> None:
     """50 ms after its last word the cache is silent, and the reader says that Redis does not answer."""
     with Reader(server.url, static=("s",), cached=True) as reader:
-        cache = reader._core.cache
+        cache = reader.cache
         assert cache is not None
         assert until(lambda: reader.top("u").fallback is None and cache.hits > 0)
         server.pause()
@@ -339,7 +339,7 @@ def test_reads_racing_withdrawals_show_nothing_withdrawn(
         for thread in threads:
             thread.join()
         if cached:
-            assert reader._core.cache is not None
-            assert reader._core.cache.hits > 0
+            assert reader.cache is not None
+            assert reader.cache.hits > 0
     assert reads[0] > 100
     assert wrong == []

@@ -158,6 +158,35 @@ def learn_command(
     _report(run, as_json)
 
 
+@command.command("read")
+@click.option(
+    "--events", type=click.IntRange(1_000), default=20_000, show_default=True, help="Events to make lists of."
+)
+@click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="For each side of a turn.")
+@click.option("--rate", type=click.FloatRange(1), default=500.0, show_default=True, help="Requests/s, open loop.")
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Turns of both; the lowest counts.")
+@click.option("--loop-rate", type=click.FloatRange(0), default=0.0, help="Events/s that a worker learns beside it.")
+@_json_option
+def read_command(events: int, seconds: float, rate: float, runs: int, loop_rate: float, as_json: bool) -> None:
+    """The reader against redis-py's GET, the cache, and `serve` against a bare FastAPI handler.
+
+    \b
+    Examples:
+      millstream bench read --json
+      millstream bench read --loop-rate 1000
+    """
+    from millstream.agents.bench.place import place
+    from millstream.agents.bench.read import read
+
+    def run() -> Report:
+        with place(_say, with_kafka=loop_rate > 0) as where:
+            return _stoppable(
+                read(where, events=events, seconds=seconds, rate=rate, runs=runs, loop_rate=loop_rate, say=_say)
+            )
+
+    _report(run, as_json)
+
+
 def _log(path: Path | None, min_rating: float | None, *, limit: int) -> tuple[str, InteractionColumns]:
     """Return the name and the first events of a log, or of simulated shoppers."""
     if path is None:
