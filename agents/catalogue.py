@@ -1,24 +1,26 @@
-"""The catalogue as people see it: each item's title and availability, in one Redis hash beside the lists.
+"""The catalogue: into the step, and into one Redis hash beside the lists, each item's title and availability.
 
-The topic is read from its beginning at every start and the hash is overwritten item by item, so nothing of it needs a
-snapshot, and reading a record again changes nothing.
+The topic is read from its beginning at every start. The hash is overwritten item by item, and the step passes over what
+it has taken in before, so reading a record again changes nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
+import numpy as np
 import redis.asyncio
 
-from millstream.schemas.columns import Reject
+from millstream.schemas.columns import Chunk, ItemColumns, Reject
 from millstream.schemas.decode_items import ItemDecoder
+from millstream.schemas.records import Item
 from millstream.streams.outage import Outage
 from millstream.streams.source import RawChunk
 
 from .failure import Failure
-from .intake import DeadLetters
+from .intake import DeadLetters, Learner
 from .publisher import PASSING
 
 _RETRY_S = 0.5
@@ -43,51 +45,60 @@ def titles(values: Mapping[bytes, bytes]) -> dict[str, str]:
 
 
 class Catalogue:
-    """Applies the items topic to the hash, in order; a tombstone removes its key's item. Waits through outages."""
+    """Applies the items topic to the hash and to the step, in order; a tombstone removes its key's item.
+
+    Waits through outages.
+    """
 
     def __init__(
         self,
         client: redis.asyncio.Redis,
         prefix: str,
         dead_letters: DeadLetters,
+        learner: Learner,
         *,
         outage: Outage,
-        release: Callable[[int], None],
         failure: Failure,
     ) -> None:
         self.items = 0
-        """Records applied."""
+        """Records taken."""
         self.dead_letters = 0
         self._client = client
         self._key = catalogue_key(prefix)
         self._decoder = ItemDecoder()
         self._letters = dead_letters
+        self._learner = learner
         self._outage = outage
-        self._release = release
         self._failure = failure
 
     async def take(self, raw: RawChunk) -> None:
-        """Return when the hash holds what the chunk says. Errors are reported."""
+        """Return when the hash holds what the chunk says and it is queued for learning. Errors are reported."""
         try:
-            changes, rejects = self._decode(raw)
+            columns, shown, rejects = self._decode(raw)
             if rejects:
                 await self._letters.write(
                     rejects, raw.values, raw.timestamps_ms, topic=raw.input, partition=raw.partition
                 )
                 self.dead_letters += len(rejects)
-            await self._write(changes)
+            await self._write(shown)
+            chunk = Chunk(raw.input, raw.partition, raw.start, raw.end, columns)
+            await self._learner.submit(chunk, records=len(raw))
             self.items += len(raw)
-            self._release(len(raw))
         except Exception as error:
             self._failure.report(error)
 
-    def _decode(self, raw: RawChunk) -> tuple[dict[str, bytes | None], list[Reject]]:
-        """Return the last word on each item of the chunk, None for removed, and what could not be read."""
-        changes: dict[str, bytes | None] = {}
+    def _decode(self, raw: RawChunk) -> tuple[ItemColumns, dict[str, bytes | None], list[Reject]]:
+        """Return the items of the chunk, the last word on each for the hash (None: removed), what could not be read."""
+        shown: dict[str, bytes | None] = {}
+        items: list[Item] = []
+        offsets: list[int] = []
         rejects: list[Reject] = []
         for index, value in enumerate(raw.values):
             if value is None:
-                changes[(raw.keys[index] or b"").decode(errors="replace")] = None
+                removed = Item(item_id=(raw.keys[index] or b"").decode(errors="replace"), available=False)
+                items.append(removed)
+                offsets.append(raw.offsets[index])
+                shown[removed.item_id] = None
                 continue
             item = self._decoder.decode_item(
                 value,
@@ -100,8 +111,10 @@ class Catalogue:
             if isinstance(item, Reject):
                 rejects.append(item)
             else:
-                changes[item.item_id] = msgspec.json.encode(Shown(item.title, item.available))
-        return changes, rejects
+                items.append(item)
+                offsets.append(raw.offsets[index])
+                shown[item.item_id] = msgspec.json.encode(Shown(item.title, item.available))
+        return ItemColumns(items, np.array(offsets, np.int64)), shown, rejects
 
     async def _write(self, changes: dict[str, bytes | None]) -> None:
         kept = {item_id: shown for item_id, shown in changes.items() if shown is not None}

@@ -24,6 +24,8 @@ COMMANDS = {
     "serve": "Serve lists over HTTP, and take events and items.",
     "evaluate": "Measure how well lists predict a recorded log.",
     "tune": "Search the settings that matter on a log, and report on the rest of it.",
+    "weights": "Show what each signal of the learned blend counts for.",
+    "vector": "Read out the interest vector of a user or an item.",
     "bench": "Measure speed and freshness, each beside its baseline.",
     "doctor": "Say what is wrong with the set-up, and the remedy.",
 }

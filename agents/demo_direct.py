@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Self
 
 from millstream.online_learning.step import Step
-from millstream.schemas.columns import Chunk, InteractionColumns
+from millstream.schemas.columns import Chunk, InteractionColumns, catalogue_chunk
+from millstream.schemas.records import Item
 from millstream.streams.outage import Outage
 from millstream.streams.redis_connection import connect
 from millstream.streams.redis_topic import RedisTopic
@@ -29,10 +31,18 @@ class Directly:
     one that `evaluate` makes of the same log.
     """
 
-    def __init__(self, settings: Settings, columns: InteractionColumns, rate: float, meter: FreshnessMeter) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        columns: InteractionColumns,
+        rate: float,
+        meter: FreshnessMeter,
+        catalogue: Sequence[Item] = (),
+    ) -> None:
         self.sent = 0
         self._settings = settings
         self._columns = columns
+        self._catalogue = catalogue
         self._rate = rate
         self._meter = meter
         self._learned = 0
@@ -69,6 +79,8 @@ class Directly:
         """Submit what has fallen due, as one chunk, until all is submitted; hold back while too much is in flight."""
         n, topic = len(self._columns), self._settings.inputs[0].topic
         most = self._settings.worker.max_chunk_events
+        if self._catalogue:
+            await self._step.submit(catalogue_chunk(self._catalogue, self._settings.topics.items), records=0)
         began_ns = time.monotonic_ns()
         while self.sent < n:
             self._raise_failure()

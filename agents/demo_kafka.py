@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from millstream.schemas.columns import InteractionColumns
+from millstream.schemas.records import Item
+from millstream.streams.acked_producer import AckedProducer, Record
 from millstream.streams.settings import Settings
 
 from .demo_route import Standing
 from .freshness import FreshnessMeter
 from .replay import replay
 from .worker_process import WorkerProcess
+
+_LOOK_EVERY_S = 0.05
+_encoder = msgspec.json.Encoder()
 
 
 class ThroughKafka:
@@ -21,10 +30,17 @@ class ThroughKafka:
     """
 
     def __init__(
-        self, settings: Settings, columns: InteractionColumns, rate: float, meter: FreshnessMeter, folder: Path
+        self,
+        settings: Settings,
+        columns: InteractionColumns,
+        rate: float,
+        meter: FreshnessMeter,
+        folder: Path,
+        catalogue: Sequence[Item] = (),
     ) -> None:
         self._settings = settings
         self._columns = columns
+        self._catalogue = catalogue
         self._rate = rate
         self._meter = meter
         self._worker = WorkerProcess(settings, folder)
@@ -38,7 +54,8 @@ class ThroughKafka:
         await self._worker.__aexit__(*failure)
 
     async def offer(self) -> None:
-        """Produce the log at the rate offered; return when the broker has acknowledged it all."""
+        """Produce the catalogue, then the log at the rate offered; return when the broker has acknowledged it all."""
+        await self._offer_catalogue()
         users = self._columns.user_ids
 
         def on_event(row: int, partition: int, offset: int, sent_ns: int) -> None:
@@ -52,6 +69,18 @@ class ThroughKafka:
             rate=self._rate,
             on_event=on_event,
         )
+
+    async def _offer_catalogue(self) -> None:
+        """Produce an item a record, and return when the worker knows them all: so the first event meets them known."""
+        if not self._catalogue:
+            return
+        topic = AckedProducer(self._settings.kafka.bootstrap_servers, self._settings.topics.items)
+        try:
+            await topic.send([Record(item.item_id.encode(), _encoder.encode(item)) for item in self._catalogue])
+        finally:
+            await topic.close()
+        while (status := await self._worker.look()) is None or status.items < len(self._catalogue):
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def standing(self) -> Standing:
         """Return what the worker last said of itself. Raises `WorkerEnded` when it has ended."""

@@ -12,6 +12,7 @@ import numpy as np
 from millstream.online_learning.simulator import Simulator
 from millstream.schemas.columns import InteractionColumns
 from millstream.schemas.recorded import read_events, read_items
+from millstream.schemas.records import Item
 from millstream.streams.movielens import movielens
 
 LIKED = 4.0
@@ -26,14 +27,18 @@ class DemoLog:
 
     name: str
     columns: InteractionColumns
-    titles: dict[str, str]
-    """Item id to title; items without one are shown by their id."""
+    catalogue: Sequence[Item]
     exclude_consumed: bool
     """Whether an item is recommended to nobody who had it already: films yes, groceries no."""
     rejected: int = 0
     """Lines of the file that gave no event."""
     evaluate: str | None = None
     """The command that measures this very log without Kafka; None for simulated events, which have no file."""
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Item id to title; items without one are shown by their id."""
+        return {item.item_id: item.title for item in self.catalogue if item.title}
 
 
 def movielens_log(limit: int | None, say: Callable[[str], None], min_rating: float | None = None) -> DemoLog:
@@ -44,7 +49,7 @@ def movielens_log(limit: int | None, say: Callable[[str], None], min_rating: flo
     return DemoLog(
         name=f"MovieLens 100K, {len(log.columns):,} ratings of {minimum:g} or more",
         columns=log.columns,
-        titles=log.titles,
+        catalogue=log.catalogue,
         exclude_consumed=True,
         evaluate=log.evaluate,
     )
@@ -65,7 +70,7 @@ def file_log(
     return DemoLog(
         name=events.name,
         columns=log.columns,
-        titles={item.item_id: item.title for item in catalogue.values() if item.title},
+        catalogue=list(catalogue.values()),
         exclude_consumed=exclude_consumed,
         rejected=len(log.rejects),
         evaluate=f"millstream evaluate {shlex.join(options)}",
@@ -79,7 +84,7 @@ def simulated_log(limit: int | None) -> DemoLog:
     return DemoLog(
         name=f"{len(columns):,} events of simulated shoppers",
         columns=columns,
-        titles={item.item_id: item.title for item in simulator.items() if item.title},
+        catalogue=list(simulator.items()),
         exclude_consumed=False,
     )
 

@@ -16,7 +16,7 @@ import click
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.step import Step
-from millstream.schemas.columns import InteractionColumns
+from millstream.schemas.columns import InteractionColumns, catalogue_chunk
 from millstream.schemas.log_files import UnreadableLog
 from millstream.schemas.recorded import read_events, read_items
 from millstream.schemas.records import Item
@@ -38,7 +38,8 @@ class LoadedTask:
     def step(self, config: LearningConfig, off: frozenset[str] = frozenset()) -> Step:
         """Return a step that knows the catalogue and no event yet; the parts that are `off` say nothing."""
         step = Step(config, off=off)
-        step.describe(self.catalogue.values())
+        if self.catalogue:
+            step.apply(catalogue_chunk(self.catalogue.values()))
         return step
 
 

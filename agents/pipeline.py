@@ -139,8 +139,8 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
         client,
         settings.redis.prefix,
         dead_letters,
+        thread,
         outage=redis_outage,
-        release=source.release,
         failure=failure,
     )
     reporter = Reporter(
@@ -191,7 +191,7 @@ class Pipeline(Service):
             parts.source.resume(resumed.positions, resumed.topic_ids)
         # on from the snapshot: what is applied again is recorded again, in the same order
         parts.order.begin(resumed.step.seq)
-        resumed.step.warm_up()
+        loaded = asyncio.wrap_future(resumed.step.warm_up())
         parts.thread.start(resumed.step, resumed.order)
         parts.publisher.start()
         # asked before the first chunk is there, so it comes first: what is read meanwhile waits
@@ -204,6 +204,8 @@ class Pipeline(Service):
         self._begun = True
         self.add_future(parts.snapshots.run())
         self.add_future(parts.reporter.run())
+        # lists go out meanwhile, but a slice that ended a block of training would wait
+        await loaded
         parts.reporter.state = "running"
 
     async def on_stop(self) -> None:
@@ -244,7 +246,7 @@ class Pipeline(Service):
     async def _publish_again(self, resumed: Resumed) -> None:
         if resumed.unpublished:
             slates = await self.parts.thread.call(
-                lambda step: step.relist(resumed.unpublished, time.time_ns() // 1_000_000)
+                lambda step: step.relist(resumed.unpublished).encoded(time.time_ns() // 1_000_000)
             )
             self.parts.publisher.add(SliceDone("", 0, 0, 0, 0, slates))
 

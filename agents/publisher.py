@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from millstream.schemas.records import Slate
+from millstream.schemas.slates import EncodedSlate
 from millstream.streams.outage import Outage
 
 from .step_thread import SliceDone
@@ -34,21 +34,21 @@ _SLOWEST_RETRY_S = 1.0
 class ListTopic(Protocol):
     """Where lists are read from: `RedisTopic`."""
 
-    async def publish(self, slates: Sequence[Slate]) -> list[bool]:
+    async def publish(self, slates: Sequence[EncodedSlate]) -> list[bool]:
         """Store what is newer; return which were."""
 
 
 class ListLog(Protocol):
     """Where newer lists are logged: `RecommendationsTopic`."""
 
-    async def publish(self, slates: Sequence[Slate]) -> None:
+    async def publish(self, slates: Sequence[EncodedSlate]) -> None:
         """Return when every slate is acknowledged."""
 
 
 @dataclass(slots=True)
 class _Batch:
     slices: list[SliceDone]
-    slates: list[Slate]
+    slates: list[EncodedSlate]
 
     @property
     def records(self) -> int:
@@ -71,7 +71,7 @@ class Publisher:
         outage: Outage,
         release: Callable[[int], None],
         failed: Callable[[BaseException], None],
-        observe: Callable[[Sequence[Slate], int], None] = lambda _slates, _now_ms: None,
+        observe: Callable[[Sequence[EncodedSlate], int], None] = lambda _slates, _now_ms: None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.slates = 0
@@ -92,7 +92,7 @@ class Publisher:
         self._added = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._stored: asyncio.Queue[tuple[_Batch, list[Slate]]] = asyncio.Queue(_UNACKNOWLEDGED_BATCHES)
+        self._stored: asyncio.Queue[tuple[_Batch, list[EncodedSlate]]] = asyncio.Queue(_UNACKNOWLEDGED_BATCHES)
         self._stages: list[asyncio.Future[None]] = []
 
     def start(self) -> None:
@@ -141,7 +141,7 @@ class Publisher:
     def _take(self) -> _Batch:
         """Take what waits, some hundred lists at most, and of each user the newest list alone."""
         slices: list[SliceDone] = []
-        newest: dict[tuple[str, str], Slate] = {}
+        newest: dict[tuple[str, str], EncodedSlate] = {}
         while self._waiting and len(newest) < _MERGED_SLATES:
             done = self._waiting.popleft()
             slices.append(done)
@@ -153,7 +153,7 @@ class Publisher:
         self._open.append(batch)
         return batch
 
-    async def _store(self, slates: Sequence[Slate]) -> list[Slate]:
+    async def _store(self, slates: Sequence[EncodedSlate]) -> list[EncodedSlate]:
         if not slates:
             return []
         pause_s = _RETRY_S

@@ -11,7 +11,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from millstream.online_learning.drift import LossDrift
-from millstream.online_learning.step import Step
+from millstream.online_learning.step import NOBODY, Step
 from millstream.streams.outage import Outage
 from millstream.streams.settings import Settings
 from millstream.streams.source import InteractionSource
@@ -81,13 +81,13 @@ class Reporter:
     async def publish_popular(self) -> None:
         """Queue the list for unknown users as of now, unless there are no events to make it of."""
         try:
-            slate = await self._thread.call(
-                lambda step: step.popular_slate(time.time_ns() // 1_000_000) if step.seq else None
+            slates = await self._thread.call(
+                lambda step: step.relist([NOBODY]).encoded(time.time_ns() // 1_000_000) if step.seq else []
             )
         except StepStopped:
             return
-        if slate is not None:
-            self._publisher.add(SliceDone("", 0, 0, 0, 0, [slate]))
+        if slates:
+            self._publisher.add(SliceDone("", 0, 0, 0, 0, slates))
 
     async def write(self, state: str | None = None) -> None:
         """Write the status, with `state` or the state that things are in."""
@@ -124,6 +124,7 @@ class Reporter:
             seq=self._seq,
             effort=round(1 / self._thread.train_every, 4),
             slates=publisher.slates,
+            items=self._catalogue.items,
             dead_letters=self._intake.dead_letters + self._catalogue.dead_letters,
             freshness_ms=self._gauges.freshness(),
             quality=self._quality["quality"],

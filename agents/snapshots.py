@@ -159,7 +159,7 @@ class Snapshots:
 
     def _copy(self, step: Step) -> Dump | None:
         # on the step's thread: skipping costs a dictionary comparison, copying costs milliseconds
-        if self._saved == (step.positions, []):
+        if self._saved == (step.positions | step.catalogue, []):
             return None
         self._order.begin(step.seq, self._thread.unfollowed)
         return step.dump(dict(self._meta))
@@ -172,4 +172,5 @@ class Snapshots:
 
 
 def _positions(dump: Dump) -> dict[tuple[str, int], int]:
-    return {(topic, partition): offset for topic, partition, offset in dump.header["positions"]}
+    positions = (*dump.header["positions"], *dump.header["catalogue"])
+    return {(topic, partition): offset for topic, partition, offset in positions}

@@ -15,7 +15,7 @@ import numpy as np
 import redis.asyncio
 
 from millstream.online_learning.drift import LossDrift
-from millstream.schemas.records import Slate
+from millstream.schemas.slates import EncodedSlate
 
 TTL_S = 10
 HISTORIC_MS = 3_600_000
@@ -49,6 +49,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     effort: float
     """Share of events that train the blend, 1 down to .06; all are counted."""
     slates: int
+    items: int = 0
+    """Records of the catalogue taken in, those read at an earlier start again included."""
     dead_letters: int
     freshness_ms: FreshnessMs
     quality: dict[str, float | int | None]
@@ -98,7 +100,7 @@ class Gauges:
         """Seconds since this was made."""
         return time.monotonic() - self._began_s
 
-    def published(self, slates: Sequence[Slate], now_ms: int) -> None:
+    def published(self, slates: Sequence[EncodedSlate], now_ms: int) -> None:
         """Take in lists that Redis stored just now."""
         ages = [now_ms - slate.as_of_ms for slate in slates if slate.user_id]
         self._fresh_ms.extend(age for age in ages if age < HISTORIC_MS)

@@ -22,15 +22,18 @@ from numpy.typing import NDArray
 from millstream.online_learning.order import OrderRecord, RecordedOrder
 from millstream.online_learning.step import last_of_each_user
 from millstream.schemas.columns import Chunk
-from millstream.schemas.records import Slate
+from millstream.schemas.slates import EncodedSlate
 
-from .effort import Effort
+from .effort import FULL, Effort
 from .order_log import OrderLog
 
 T = TypeVar("T")
 
 _FIRST_SLICE_EVENTS = 8
 _SMOOTHING = 0.3
+_LONGER_WHEN_BEHIND = 4
+"""Slices are so many times longer while not every event trains: what waits is then longer than a slice anyway, and
+each hand-over between the threads costs both of them."""
 
 
 class AppliedLike(Protocol):
@@ -45,6 +48,10 @@ class AppliedLike(Protocol):
         """Partition."""
 
     @property
+    def start(self) -> int:
+        """First offset applied; the end, where all of the slice had been applied before."""
+
+    @property
     def end(self) -> int:
         """Next offset after the slice."""
 
@@ -52,7 +59,7 @@ class AppliedLike(Protocol):
     def events(self) -> int:
         """Events learned, none if the slice was stale."""
 
-    def slates(self, generated_ts_ms: int) -> list[Slate]:
+    def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
         """Return the refreshed lists."""
 
 
@@ -76,7 +83,7 @@ class SliceDone:
     events: int
     records: int
     """Records read for it, rejected ones included; over a chunk's slices they sum to the chunk's."""
-    slates: Sequence[Slate]
+    slates: Sequence[EncodedSlate]
 
 
 class StepStopped(RuntimeError):
@@ -257,14 +264,14 @@ class StepThread(Generic[S]):
         lists = last_of_each_user(chunk.columns)
         train_every = recorded_effort or self._effort.choose(self._waiting_s(len(chunk)))
         while True:
-            last = min(first + self._slice_events(), len(chunk))
+            last = min(first + self._slice_events(train_every), len(chunk))
             began_s = self._clock_s()
             part = chunk.cut(first, last) if first < last else chunk
             applied = step.apply(part, lists=lists[first:last], train_every=train_every)
-            if self._order is not None and recorded_effort is None and applied.end > part.start:
+            if self._order is not None and recorded_effort is None and applied.end > applied.start:
                 self._order.append(OrderRecord(part.input, part.partition, part.start, part.end, train_every))
-            slates = applied.slates(self._now_ms())
-            self._learn_pace(last - first, self._clock_s() - began_s)
+            slates = applied.encoded(self._now_ms())
+            self._learn_pace(applied.events, self._clock_s() - began_s)
             slice_records = records - settled if last == len(chunk) else min(last - first, records - settled)
             settled += slice_records
             slice_done = SliceDone(applied.input, applied.partition, applied.end, applied.events, slice_records, slates)
@@ -280,10 +287,11 @@ class StepThread(Generic[S]):
             events += sum(len(waiting.chunk) for waiting in self._chunks)
         return events * (self._event_s or 0.0)
 
-    def _slice_events(self) -> int:
+    def _slice_events(self, train_every: int) -> int:
         if self._event_s is None:
             return _FIRST_SLICE_EVENTS
-        return max(1, int(self._slice_s / self._event_s))
+        longer = 1 if train_every == FULL else _LONGER_WHEN_BEHIND
+        return max(1, int(longer * self._slice_s / self._event_s))
 
     def _learn_pace(self, events: int, took_s: float) -> None:
         if events == 0:

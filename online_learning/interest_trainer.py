@@ -64,9 +64,9 @@ class InterestTrainer:
         self._thread: threading.Thread | None = None
         self._under_way: Future[Learned] | None = None
 
-    def warm_up(self) -> None:
-        """Begin to load torch, so that the first block need not wait for it. Returns at once."""
-        self._submit(_load)
+    def warm_up(self) -> Future[None]:
+        """Begin to load torch, so that no block need wait for it; done when it is loaded."""
+        return self._submit(_load)
 
     def turn(self) -> None:
         """If the open block is full: write back what the one before taught, and begin to train it."""

@@ -23,6 +23,8 @@ TOPICS = (
     "pens",
 )  # fmt: skip
 _MATERIALS = ("Walnut", "Copper", "Linen", "Slate", "Birch", "Brass", "Wool", "Cedar", "Clay", "Ash", "Cork", "Tin")
+_ALL_AT_ONCE = 5_000
+"""Items of one topic up to which their companions are drawn from a whole matrix: 200 MB."""
 _MANNERS = ("Plain", "Folding", "Little", "Tall", "Quiet", "Bright", "Travel", "Winter", "Double", "First", "Old")
 
 
@@ -101,15 +103,13 @@ class Catalogue:
         self.companions = self._choose_companions(rng)
 
     def _choose_companions(self, rng: np.random.Generator) -> Ints:
+        """Draw each item's companions from its topic without replacement, by base popularity."""
         companions = np.empty((self.config.items, self.config.companions), np.int64)
         for topic in range(self.config.topics):
             members = np.flatnonzero(self.main_topic == topic)
             weights = self.base_popularity[members] / self.base_popularity[members].sum()
-            # Gumbel top-k: a weighted draw without replacement, done for all members at once
-            keys = np.log(weights) + rng.gumbel(size=(len(members), len(members)))
-            np.fill_diagonal(keys, -np.inf)
-            best = np.argpartition(-keys, self.config.companions - 1, axis=1)[:, : self.config.companions]
-            companions[members] = members[best]
+            draw = all_at_once if len(members) <= _ALL_AT_ONCE else one_by_one
+            companions[members] = members[draw(rng, weights, self.config.companions)]
         return companions
 
     def row(self, item_id: str) -> int:
@@ -153,6 +153,31 @@ class Catalogue:
                 )
             )
         return items
+
+
+def all_at_once(rng: np.random.Generator, weights: Floats, each: int) -> Ints:
+    """Draw for every place `each` others by weight without replacement, in m · m numbers; shape (m, each).
+
+    Source: the Gumbel top-k trick, Kool, van Hoof and Welling 2019.
+    """
+    keys = np.log(weights) + rng.gumbel(size=(len(weights), len(weights)))
+    np.fill_diagonal(keys, -np.inf)
+    return np.argpartition(-keys, each - 1, axis=1)[:, :each]
+
+
+def one_by_one(rng: np.random.Generator, weights: Floats, each: int) -> Ints:
+    """Draw by the law of `all_at_once`, with replacement, passing over what a place has already; for many places."""
+    reach = np.cumsum(weights)
+    drawn = np.full((len(weights), each), -1, np.int64)
+    held = np.zeros(len(weights), np.int64)
+    waiting = np.arange(len(weights))
+    while len(waiting):
+        found = np.searchsorted(reach, rng.random(len(waiting)) * reach[-1], side="right")
+        new = (found != waiting) & ~(drawn[waiting] == found[:, None]).any(axis=1)
+        drawn[waiting[new], held[waiting[new]]] = found[new]
+        held[waiting[new]] += 1
+        waiting = waiting[held[waiting] < each]
+    return drawn
 
 
 def _surge(lives: NDArray[np.floating[Any]]) -> Floats:

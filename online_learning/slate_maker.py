@@ -1,19 +1,19 @@
-"""From ranked rows to slates: ids for rows, and for each place the reasons that its score is the sum of."""
+"""From ranked rows to slates: ids for rows, versions, and for each place the reasons that its score is the sum of."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from millstream.schemas.records import Reason, ScoredItem, Slate, Version
+from millstream.schemas.records import Slate, Version
+from millstream.schemas.slates import EncodedSlate, assemble_slate, read_slate
 
+from .json_ids import JsonIds
 from .kernel import Lists
 from .signal import GROUPS
-
-TOGETHER, YOURS = "together", "yours"
+from .slate_writer import room, write_lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,54 +26,41 @@ class Ranked:
     positions: NDArray[np.int64]
     as_of_ms: NDArray[np.int64]
     lists: Lists
-    item_ids: Sequence[str]
-    """Item id by row: the vocabulary's own list, which only ever grows at its end."""
+    item_ids: JsonIds
+    """Item ids by row."""
 
-    def slates(self, generated_ts_ms: int) -> list[Slate]:
-        """Return one slate a user. All but `generated_ts_ms` is a function of the state the lists were made in.
-
-        Reasons name the group of signals, its part of the score, and for TOGETHER the item of the user's history that
-        speaks most for it.
-        """
-        ids = self.item_ids
-        lists = self.lists
-        slates = []
-        for user_id, position, as_of_ms, seq, items, contributions, via in zip(
-            self.user_ids,
-            self.positions.tolist(),
-            self.as_of_ms.tolist(),
-            lists.seq.tolist(),
-            lists.item.tolist(),
-            np.round(lists.contribution.astype(np.float64), 5).tolist(),
-            lists.via.tolist(),
-            strict=True,
-        ):
-            places = tuple(
-                _place(ids[item], parts, ids[source] if source >= 0 else "")
-                for item, parts, source in zip(items, contributions, via, strict=True)
-                if item >= 0
+    def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
+        """Return one slate a user. All but `generated_ts_ms` is a function of the state the lists were made in."""
+        lists, ids = self.lists, self.item_ids
+        ids.catch_up()
+        count, length = lists.item.shape
+        out = np.empty((count, room(length, ids.longest)), np.uint8)
+        written = np.empty(count, np.int64)
+        write_lists(lists.item, lists.contribution, lists.via, ids.text, ids.ends, out, written)
+        return [
+            assemble_slate(
+                out[row, :end].tobytes(),
+                list_name=self.list_name,
+                user_id=user_id,
+                version=Version(self.generation, position, seq),
+                as_of_ms=as_of_ms,
+                generated_ts_ms=generated_ts_ms,
             )
-            slates.append(
-                Slate(
-                    slate_id=f"{user_id}@{self.generation}.{position}.{seq}",
-                    list=self.list_name,
-                    user_id=user_id,
-                    items=places,
-                    version=Version(self.generation, position, seq),
-                    as_of_ms=as_of_ms,
-                    generated_ts_ms=generated_ts_ms,
+            for row, (user_id, position, as_of_ms, seq, end) in enumerate(
+                zip(
+                    self.user_ids,
+                    self.positions.tolist(),
+                    self.as_of_ms.tolist(),
+                    lists.seq.tolist(),
+                    written.tolist(),
+                    strict=True,
                 )
             )
-        return slates
+        ]
 
-
-def _place(item_id: str, parts: list[float], source: str) -> ScoredItem:
-    """Return a place with the reasons that say something; TOGETHER names the item of the history that it is from."""
-    evidence = {TOGETHER: source, YOURS: item_id}
-    reasons = [
-        Reason(group, part, evidence.get(group, "")) for group, part in zip(GROUPS, parts, strict=True) if part != 0.0
-    ]
-    return ScoredItem(item_id, sum(parts), tuple(reasons))
+    def slates(self, generated_ts_ms: int) -> list[Slate]:
+        """Return the same slates as objects."""
+        return [read_slate(each) for each in self.encoded(generated_ts_ms)]
 
 
 def reserve_lists(count: int, length: int) -> Lists:

@@ -11,12 +11,15 @@ import os
 import struct
 import zipfile
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .arena import Arena
 
 FORMAT = 1
 HEADER = "header.json"
@@ -54,6 +57,10 @@ class Dump:
         """Events the state contains."""
         return int(self.header["seq"])
 
+    def fill(self, arena: Arena) -> None:
+        """Fill the tables that a fresh `arena` declares; others are left out. Raises `ValueError` as `Arena.load`."""
+        arena.load({name: array for name, array in self.arrays.items() if _table(name) in arena.tables})
+
 
 def write_snapshot(dump: Dump, directory: Path, keep: int) -> Path:
     """Write `dump` so that it is there whole or not at all; afterwards the `keep` newest remain. Return its path."""
@@ -87,8 +94,8 @@ def snapshot_seq(path: Path) -> int:
     return int(path.stem.removeprefix("state-"))
 
 
-def read_snapshot(path: Path) -> Dump:
-    """Read one snapshot back. Raises `UnreadableSnapshot` with the reason and what to do."""
+def read_snapshot(path: Path, tables: Collection[str] | None = None) -> Dump:
+    """Read one snapshot back, with `tables` only the arrays of these. Raises `UnreadableSnapshot` with what to do."""
     try:
         with zipfile.ZipFile(path) as archive:
             header = json.loads(archive.read(HEADER))
@@ -98,13 +105,14 @@ def read_snapshot(path: Path) -> Dump:
                     "run the version that wrote it"
                 )
             users, items, names = header.pop("users"), header.pop("items"), header.pop("arrays")
-            arrays = {}
-            for name in archive.namelist():
-                if name != HEADER:
-                    with archive.open(name) as member:
-                        arrays[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
-            if list(arrays) != names:  # the archive's table of contents has no checksum of its own
+            found = [name.removesuffix(".npy") for name in archive.namelist() if name != HEADER]
+            if found != names:  # the archive's table of contents has no checksum of its own
                 raise ValueError("arrays are missing")
+            arrays = {}
+            for name in names:
+                if tables is None or _table(name) in tables:
+                    with archive.open(f"{name}.npy") as member:
+                        arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
     except _DAMAGE as error:
         if isinstance(error, UnreadableSnapshot):
             raise
@@ -116,6 +124,11 @@ def read_newest(directory: Path) -> Dump | None:
     """Return the newest snapshot, or None where there is none. Raises `UnreadableSnapshot` if it cannot be read."""
     paths = list_snapshots(directory)
     return read_snapshot(paths[-1]) if paths else None
+
+
+def _table(name: str) -> str:
+    """Return the table that the array `table/array` is of."""
+    return name.partition("/")[0]
 
 
 def _sync(directory: Path) -> None:

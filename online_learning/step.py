@@ -8,25 +8,29 @@ stale and changes nothing, so redelivery is harmless; a chunk that leaves a gap 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from millstream.schemas.columns import Chunk, InteractionColumns
-from millstream.schemas.records import Item, Kind, Slate
+from millstream.schemas.columns import Chunk, Columns, InteractionColumns, ItemColumns
+from millstream.schemas.records import Kind, Slate
+from millstream.schemas.slates import EncodedSlate
 
 from .arena import MASK_128, Arena
 from .blend import blend
-from .categories import EACH, categories
+from .catalogue import describe
+from .categories import categories
 from .config import LearningConfig
 from .consumed import consumed
 from .covisitation import covisitation
 from .histories import histories
 from .interest import interest
 from .interest_trainer import InterestTrainer
+from .json_ids import JsonIds
 from .kernel import Events, Measured, Model, bench, learn_events, make_lists
 from .neighbours import neighbours
 from .occasion import occasion
@@ -67,8 +71,12 @@ class Applied:
     ranked: Ranked | None
     measured: Measured | None
 
+    def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
+        """Return the refreshed list of each touched user, ready to publish, in the order of their last events."""
+        return [] if self.ranked is None else self.ranked.encoded(generated_ts_ms)
+
     def slates(self, generated_ts_ms: int) -> list[Slate]:
-        """Return the refreshed list of each touched user, in the order of their last events."""
+        """Return the same lists as objects."""
         return [] if self.ranked is None else self.ranked.slates(generated_ts_ms)
 
 
@@ -87,6 +95,9 @@ class Step:
         self.seq = 0
         self.generation = 1
         self.positions: dict[tuple[str, int], int] = {}
+        """Next offset of each input's partitions."""
+        self.catalogue: dict[tuple[str, int], int] = {}
+        """Next offset of each partition of the catalogue's topic."""
         self.last_ms = 0
         self.users = Vocabulary("users", config.max_users)
         self.items = Vocabulary("items", config.max_items)
@@ -111,6 +122,7 @@ class Step:
             interest=interest(self.arena, self.items),
             blend=blend(self.arena, self.items, starting_weights()),
         )
+        self._item_ids = JsonIds(self.items.ids)
         self.quality = Quality(self.model.popularity)
         self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
         self._bench = bench(scratch(config.max_items, config.max_consumed), config.list_length, off)
@@ -122,7 +134,13 @@ class Step:
         (events,), says after which events instead. One event in `train_every` is measured and trains the blend, all
         are counted. A chunk behind the position is stale and teaches nothing. Raises `OutOfOrderChunk` for one beyond
         it or across it.
+
+        A chunk of the catalogue is taken in as far as it is beyond the catalogue's position, which is one of its own:
+        a compacted topic is read from its beginning again and again, and what has gone from it was replaced.
         """
+        columns = chunk.columns
+        if isinstance(columns, ItemColumns):
+            return self._describe(chunk, columns)
         if chunk.input not in self.inputs:
             raise ValueError(f"a chunk of {chunk.input!r}, but the inputs are {', '.join(self.inputs)}")
         place = (chunk.input, chunk.partition)
@@ -134,32 +152,16 @@ class Step:
                 f"{chunk.input}[{chunk.partition}]: the chunk begins at {chunk.start}, the state stands at {position}; "
                 f"read on from {position}"
             )
-        ranked, measured = self._learn(chunk, lists, train_every)
+        ranked, measured = self._learn(chunk, columns, lists, train_every)
         self.positions[place] = chunk.end
         self.quality.add(measured, self.seq, None if ranked is None else ranked.lists)
         return Applied(chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), self.seq, ranked, measured)
 
-    def warm_up(self) -> None:
-        """Begin to load what training needs, so that no event waits for it. Returns at once; changes no state."""
-        self._trainer.warm_up()
+    def warm_up(self) -> Future[None]:
+        """Begin to load what training needs, so that no event waits for it; done when loaded. Changes no state."""
+        return self._trainer.warm_up()
 
-    def describe(self, items: Iterable[Item]) -> None:
-        """Take in which categories items have, the first three of each; what was known of them before is replaced.
-
-        An item that was never chosen stays one that was never chosen. Categories beyond `max_categories` are left out.
-        """
-        part = self.model.categories
-        for item in items:
-            row = int(self.items.rows([item.item_id])[0])
-            if row == NOT_ADMITTED:
-                continue
-            names = list(dict.fromkeys(item.categories))[:EACH]
-            known = [number + 1 for number in self.categories.rows(names).tolist() if number >= 0]
-            part.of[row] = 0
-            part.of[row, : len(known)] = known
-            part.of_dirty[row] = 1
-
-    def relist(self, user_ids: Sequence[str], generated_ts_ms: int) -> list[Slate]:
+    def relist(self, user_ids: Sequence[str]) -> Ranked:
         """Make the lists of users again, as of now, without an event. Ids not known are passed over.
 
         Versions carry the position of the user's partition, so a later event's list replaces this one. `NOBODY` is
@@ -175,26 +177,23 @@ class Step:
             sum(self.positions.values()) if id_ == NOBODY else self._position(int(self.model.histories.partition[row]))
             for id_, row in known.items()
         ]
-        ranked = Ranked(
+        return Ranked(
             list_name=MAIN,
             user_ids=list(known),
             generation=self.generation,
             positions=np.array(positions, np.int64),
             as_of_ms=np.full(len(rows), self.last_ms),
             lists=lists,
-            item_ids=self.items.ids,
+            item_ids=self._item_ids,
         )
-        return ranked.slates(generated_ts_ms)
-
-    def popular_slate(self, generated_ts_ms: int) -> Slate:
-        """Return the list for users that are not known."""
-        return self.relist([NOBODY], generated_ts_ms)[0]
 
     def state_hash(self) -> str:
         """Return 32 hex digits over everything that learning and ranking read, positions included."""
         total = self.arena.digest() + self.users.digest() + self.items.digest() + self.categories.digest()
         for (topic, partition), position in self.positions.items():
             total += _hash_128(f"position/{self.inputs.index(topic)}/{partition}/{position}")
+        for (_, partition), position in self.catalogue.items():
+            total += _hash_128(f"catalogue/{partition}/{position}")
         total += _hash_128(f"counters/{self.seq}/{self.generation}/{self.last_ms}")
         return f"{total & MASK_128:032x}"
 
@@ -210,6 +209,7 @@ class Step:
             "generation": self.generation,
             "last_ms": self.last_ms,
             "positions": [[topic, partition, end] for (topic, partition), end in self.positions.items()],
+            "catalogue": [[topic, partition, end] for (topic, partition), end in self.catalogue.items()],
             "categories": self.categories.ids[:],
             "meta": meta or {},
         }
@@ -238,6 +238,7 @@ class Step:
         step.generation = dump.header["generation"]
         step.last_ms = dump.header["last_ms"]
         step.positions = {(topic, partition): end for topic, partition, end in dump.header["positions"]}
+        step.catalogue = {(topic, partition): end for topic, partition, end in dump.header["catalogue"]}
         step.users.rows(dump.users)
         step.items.rows(dump.items)
         step.categories.rows(dump.header["categories"])
@@ -245,8 +246,18 @@ class Step:
         step._trainer.resume()
         return step
 
-    def _learn(self, chunk: Chunk, make: bool | NDArray[np.bool_], train_every: int) -> tuple[Ranked | None, Measured]:
-        columns = chunk.columns
+    def _describe(self, chunk: Chunk, columns: ItemColumns) -> Applied:
+        place = (chunk.input, chunk.partition)
+        position = self.catalogue.get(place, chunk.start)
+        new = columns.cut(int(np.searchsorted(columns.offsets, position)), len(columns))
+        describe(self.model.categories, self.items, self.categories, new.items)
+        end = max(position, chunk.end)
+        self.catalogue[place] = end
+        return Applied(chunk.input, chunk.partition, max(position, chunk.start), end, 0, self.seq, None, None)
+
+    def _learn(
+        self, chunk: Chunk, columns: InteractionColumns, make: bool | NDArray[np.bool_], train_every: int
+    ) -> tuple[Ranked | None, Measured]:
         n = len(columns)
         teaching = TEACHING[columns.kinds]
         users = np.where(teaching, self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
@@ -256,7 +267,7 @@ class Step:
         listed = np.full(n, -1, np.int32)
         listed[at] = np.arange(len(at), dtype=np.int32)
         lists = reserve_lists(len(at), self.config.list_length)
-        measured = _reserve_measured(n)
+        measured = reserve_measured(n)
         events = Events(users, self.items.rows(columns.item_ids), columns.ts_ms, listed)
         done = 0
         while done < n:
@@ -288,7 +299,7 @@ class Step:
             positions=columns.offsets[at] + (1 + others),
             as_of_ms=columns.as_of_ms[at],
             lists=lists,
-            item_ids=self.items.ids,
+            item_ids=self._item_ids,
         )
         return ranked, measured
 
@@ -297,15 +308,18 @@ class Step:
         return sum(end for (_, number), end in self.positions.items() if number == partition)
 
 
-def last_of_each_user(columns: InteractionColumns) -> NDArray[np.bool_]:
+def last_of_each_user(columns: Columns) -> NDArray[np.bool_]:
     """Mark each choice after which its user makes no other, shape (n,); what teaches nothing refreshes no list."""
     last = np.zeros(len(columns), np.bool_)
+    if isinstance(columns, ItemColumns):
+        return last
     choices = np.flatnonzero(TEACHING[columns.kinds]).tolist()
     last[list({columns.user_ids[at]: at for at in choices}.values())] = True
     return last
 
 
-def _reserve_measured(n: int) -> Measured:
+def reserve_measured(n: int) -> Measured:
+    """Reserve what is measured of `n` events."""
     return Measured(
         rank=np.full(n, np.nan),
         popular_rank=np.full(n, np.nan),

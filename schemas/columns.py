@@ -1,14 +1,17 @@
-"""A chunk of events as columns: what decoding returns and the step takes.
+"""A chunk of events, or of the catalogue, as columns: what decoding returns and the step takes.
 
 One object an event costs more than learning from it, so from here on events travel as parallel arrays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .records import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,26 @@ class InteractionColumns:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemColumns:
+    """n entries of the catalogue in log order. Few and rare beside events, so an object each."""
+
+    items: list[Item]
+    """An item that was removed is one of which nothing is known, and which is not available."""
+    offsets: NDArray[np.int64]
+    """Place in the partition, increasing, shape (n,)."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def cut(self, first: int, last: int) -> ItemColumns:
+        """Return rows first … last - 1."""
+        return ItemColumns(self.items[first:last], self.offsets[first:last])
+
+
+Columns = InteractionColumns | ItemColumns
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     """A run of one partition: the offsets [start, end) it covers, and the usable events among them.
 
@@ -59,7 +82,7 @@ class Chunk:
     """Offset of the first record; must equal the state's position."""
     end: int
     """Next offset after the chunk."""
-    columns: InteractionColumns
+    columns: Columns
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -78,6 +101,13 @@ class Chunk:
             end=self.end if last == n else int(offsets[last]),
             columns=self.columns.cut(first, last),
         )
+
+
+def catalogue_chunk(items: Iterable[Item], topic: str = "items", start: int = 0) -> Chunk:
+    """Return items as the chunk of a topic of one partition that holds one a record, from offset `start` on."""
+    held = list(items)
+    offsets = np.arange(start, start + len(held), dtype=np.int64)
+    return Chunk(topic, 0, start, start + len(held), ItemColumns(held, offsets))
 
 
 @dataclass(frozen=True, slots=True)

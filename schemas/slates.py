@@ -1,62 +1,97 @@
-"""How a slate is stored in Redis: one format byte, the version, a MessagePack body.
+"""How a slate travels: one JSON text, the same in Redis (behind a format byte and the version) and on Kafka.
 
-The version stands outside the body so that the newer-wins script compares it without decoding anything. Light on
-purpose: serving processes import this, so it needs msgspec alone.
+It is encoded once, where it is made. The version stands outside the text so that the newer-wins script compares it
+without decoding anything. Light on purpose: serving processes import this, so it needs msgspec alone.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from .records import ScoredItem, Slate, Version
+from .records import Slate, Version
 
-FORMAT = b"\x01"
+FORMAT = b"\x02"
 VERSION_BYTES = 24
 _HEADER_BYTES = len(FORMAT) + VERSION_BYTES
 
 
-class SlateBody(msgspec.Struct, frozen=True, array_like=True):
-    """The part of a slate that is not its key or its version."""
+class EncodedSlate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A slate ready to be published: what it is told apart by, and its text.
 
-    slate_id: str
+    `json` is one JSON object. `items` and what is in them are arrays in the order of the records' fields: an item is
+    `[item_id, score, [[signal, contribution, evidence], …], propensity]`, the version `[generation, position,
+    revision]`: half the bytes of names everywhere, and a third of the time.
+    """
+
+    list: str
+    user_id: str
+    version: Version
     as_of_ms: int
-    generated_ts_ms: int
-    items: tuple[ScoredItem, ...]
+    json: bytes
+
+    @property
+    def stored(self) -> bytes:
+        """The value in Redis: format byte, 24 bytes of version, JSON text."""
+        return FORMAT + self.version.pack() + self.json
 
 
 class UnreadableSlate(ValueError):
     """The bytes under a list's key are not a slate this version can read."""
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(SlateBody)
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Slate)
 
 
-def encode_slate(slate: Slate) -> bytes:
-    """Return the Redis value of `slate`: format byte, 24 bytes of version, MessagePack body."""
-    body = SlateBody(slate.slate_id, slate.as_of_ms, slate.generated_ts_ms, slate.items)
-    return FORMAT + slate.version.pack() + _encoder.encode(body)
+def encode_slate(slate: Slate) -> EncodedSlate:
+    """Return `slate` as it travels."""
+    return EncodedSlate(
+        list=slate.list,
+        user_id=slate.user_id,
+        version=slate.version,
+        as_of_ms=slate.as_of_ms,
+        json=_encoder.encode(slate),
+    )
+
+
+def assemble_slate(
+    items: bytes, *, list_name: str, user_id: str, version: Version, as_of_ms: int, generated_ts_ms: int
+) -> EncodedSlate:
+    """Return a slate whose items are encoded already, as the JSON array of `items`; its id is made of the rest."""
+    user, at = _encoder.encode(user_id), f"{version.generation}.{version.position}.{version.revision}"
+    head = b'{"slate_id":%b@%b","list":%b,"user_id":%b,"items":' % (
+        user[:-1],
+        at.encode(),
+        _encoder.encode(list_name),
+        user,
+    )
+    tail = b',"version":[%d,%d,%d],"as_of_ms":%d,"generated_ts_ms":%d}' % (
+        version.generation,
+        version.position,
+        version.revision,
+        as_of_ms,
+        generated_ts_ms,
+    )
+    return EncodedSlate(
+        list=list_name, user_id=user_id, version=version, as_of_ms=as_of_ms, json=b"".join((head, items, tail))
+    )
+
+
+def read_slate(encoded: EncodedSlate) -> Slate:
+    """Return the slate as an object. Raises `msgspec.MsgspecError` where its text is none."""
+    return _decoder.decode(encoded.json)
 
 
 def decode_slate(value: bytes, *, list_name: str, user_id: str) -> Slate:
-    """Read back what `encode_slate` wrote.
+    """Return the slate stored under a list's key.
 
     Raises `UnreadableSlate` with the key and the first byte when the value is of another format or damaged.
     """
     if value[:1] != FORMAT or len(value) < _HEADER_BYTES:
         raise UnreadableSlate(
-            f"rec:{list_name}:{user_id}: starts with {value[:1]!r}, expected {FORMAT!r}; written by a newer Millstream?"
+            f"rec:{list_name}:{user_id}: starts with {value[:1]!r}, expected {FORMAT!r}; written by another Millstream?"
         )
     try:
-        body = _decoder.decode(value[_HEADER_BYTES:])
+        return _decoder.decode(value[_HEADER_BYTES:])
     except msgspec.MsgspecError as error:
         raise UnreadableSlate(f"rec:{list_name}:{user_id}: damaged body: {error}") from error
-    return Slate(
-        slate_id=body.slate_id,
-        list=list_name,
-        user_id=user_id,
-        items=body.items,
-        version=Version.unpack(value[1:_HEADER_BYTES]),
-        as_of_ms=body.as_of_ms,
-        generated_ts_ms=body.generated_ts_ms,
-    )

@@ -13,8 +13,8 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from millstream.schemas.records import Slate, Version
-from millstream.schemas.slates import FORMAT, VERSION_BYTES, encode_slate
+from millstream.schemas.records import Version
+from millstream.schemas.slates import FORMAT, VERSION_BYTES, EncodedSlate
 
 from .redis_keys import POPULAR, checked_list_name, feed_key, list_key, list_prefix
 
@@ -45,7 +45,7 @@ class RedisTopic:
         # What a failed call stored or may have stored, until it is published again; at most one entry a user.
         self._unsure: dict[tuple[str, str], Version] = {}
 
-    async def publish(self, slates: Sequence[Slate]) -> list[bool]:
+    async def publish(self, slates: Sequence[EncodedSlate]) -> list[bool]:
         """Store each slate that is newer than what its key holds; return which were, in order.
 
         A value at the key that is no list of ours counts as older. After a call that raised, slates handed in
@@ -68,17 +68,17 @@ class RedisTopic:
                 self._unsure.pop((slate.list, slate.user_id), None)
         return stored
 
-    def _remember_unsure(self, slates: Sequence[Slate], stored: Sequence[bool]) -> None:
+    def _remember_unsure(self, slates: Sequence[EncodedSlate], stored: Sequence[bool]) -> None:
         """Note what this failed call stored, or may have: its caller never learned of it, and hands it in again."""
         newer = [slate for slate, was_stored in zip(slates, stored, strict=False) if was_stored]
         maybe_newer = slates[len(stored) : len(stored) + SLATES_PER_CALL]
         for slate in (*newer, *maybe_newer):
             self._unsure[slate.list, slate.user_id] = slate.version
 
-    async def _publish_batch(self, slates: Sequence[Slate]) -> list[bool]:
+    async def _publish_batch(self, slates: Sequence[EncodedSlate]) -> list[bool]:
         keys = [feed_key(self._prefix)]
         keys += [list_key(self._prefix, slate.list, slate.user_id) for slate in slates]
-        verdicts: bytes = await self._script(keys=keys, args=[*self._settings, *map(encode_slate, slates)])
+        verdicts: bytes = await self._script(keys=keys, args=[*self._settings, *(slate.stored for slate in slates)])
         if not self._unsure:
             return [verdict == _NEWER for verdict in verdicts]
         return [

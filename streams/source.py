@@ -217,7 +217,7 @@ class InteractionSource(Service):
             for problem in states[name].problems:
                 _log.warning("%s", problem)
             now, known = states[name].topic_id, self._known_ids.get(name)
-            if name in self._inputs and known is not None and now != known:
+            if known is not None and now != known:
                 raise TopicChanged(
                     f"topic {name} was deleted and created again since the snapshot (its id was {known}, is {now}): "
                     f"the snapshot's positions mean nothing in it; {self._start_over()}"

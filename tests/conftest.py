@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from running import Pipeline
 
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_redis import LocalRedis
+
+# a shell starts its background jobs deaf to Ctrl-C, and every process that a test starts would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from millstream.online_learning.scratch import scratch
 from millstream.online_learning.shortlist import FULL
 from millstream.online_learning.signals import NAMES
 from millstream.online_learning.step import Step
-from millstream.schemas.columns import InteractionColumns
+from millstream.schemas.columns import InteractionColumns, catalogue_chunk
 from millstream.schemas.records import Item
 
 LATER_MS = (0, 10_000, 7_200_000, 3 * 86_400_000)
@@ -103,7 +103,7 @@ def world(events: int = 1_500, *, users: int = 25, items: int = 60, seed: int = 
     """Few items, so that all are on every shortlist; a third of them without a category."""
     step = Step(SMALL)
     columns = random_log(events, users=users, items=items, seed=seed)
-    step.describe(Item(item_id=f"i{n}", categories=categories_of(n)) for n in range(items))
+    step.apply(catalogue_chunk(Item(item_id=f"i{n}", categories=categories_of(n)) for n in range(items)))
     step.apply(chunk_of(columns), lists=False)
     return World(step, events_of(columns, step))
 

@@ -12,6 +12,7 @@ import uvicorn
 
 from millstream.agents.serving.app import Serving
 from millstream.schemas.records import Reason, ScoredItem, Slate, Version
+from millstream.schemas.slates import encode_slate
 from millstream.streams.redis_connection import connect
 from millstream.streams.redis_topic import RedisTopic
 from millstream.streams.settings import Settings
@@ -67,4 +68,6 @@ def slate(user: str, items: Sequence[str] = ("a", "b", "c"), position: int = 2, 
 
 async def publish(url: str, prefix: str, *slates: Slate) -> None:
     async with connect(url) as client:
-        await RedisTopic(client, prefix=prefix, ttl_s=60, feed_length=1_000).publish(slates)
+        await RedisTopic(client, prefix=prefix, ttl_s=60, feed_length=1_000).publish(
+            [encode_slate(each) for each in slates]
+        )

@@ -11,7 +11,8 @@ from oracles import World, categories_of, signals_of, world
 
 from millstream.online_learning.categories import HALF_LIFE_EVENTS, SIGNALS
 from millstream.online_learning.config import LearningConfig
-from millstream.online_learning.step import Step
+from millstream.online_learning.step import NOBODY, Step
+from millstream.schemas.columns import catalogue_chunk
 from millstream.schemas.records import Item
 
 NAMES = [signal.name for signal in SIGNALS]
@@ -67,21 +68,22 @@ def test_without_a_catalogue_both_signals_are_zero() -> None:
 def test_the_catalogue_is_taken_in_once_a_category_three_an_item_within_the_cap() -> None:
     """A name twice counts once, a fourth is left out, so is a name beyond the cap; a new entry replaces the old one."""
     step = Step(LearningConfig(max_users=9, max_items=2, max_categories=4))
-    step.describe([Item(item_id="a", categories=["x", "x", "y", "z", "w"])])
+    step.apply(catalogue_chunk([Item(item_id="a", categories=["x", "x", "y", "z", "w"])]))
     part = step.model.categories
     assert part.of[0].tolist() == [1, 2, 3]
-    step.describe([Item(item_id="b", categories=["u", "v", "x"]), Item(item_id="not admitted", categories=["x"])])
+    two = [Item(item_id="b", categories=["u", "v", "x"]), Item(item_id="not admitted", categories=["x"])]
+    step.apply(catalogue_chunk(two, start=1))
     assert part.of[1].tolist() == [4, 1, 0]
-    step.describe([Item(item_id="a", categories=["y"])])
+    step.apply(catalogue_chunk([Item(item_id="a", categories=["y"])], start=3))
     assert part.of[0].tolist() == [2, 0, 0]
     assert step.categories.ids == ["x", "y", "z", "u"]
-    assert not step.popular_slate(0).items
+    assert not step.relist([NOBODY]).slates(0)[0].items
 
 
 def test_a_long_silence_leaves_shares_as_they_were() -> None:
     """Counts fade together: what follows what is a share, however small the counts have become."""
     step = Step(SMALL)
-    step.describe([Item(item_id="a", categories=["x"]), Item(item_id="b", categories=["y"])])
+    step.apply(catalogue_chunk([Item(item_id="a", categories=["x"]), Item(item_id="b", categories=["y"])]))
     step.apply(chunk_of(columns_of(["u", "u", "v"], ["a", "b", "a"])), lists=False)
     before = signals_of(step, step.users.rows(["v"])[0], step.last_ms)
     assert before[1]["category_next"] == pytest.approx(np.log(301), rel=1e-5)

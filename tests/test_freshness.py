@@ -10,6 +10,7 @@ import pytest
 
 from millstream.agents.freshness import FeedFollower, FreshnessMeter, percentiles
 from millstream.schemas.records import ScoredItem, Slate, Version
+from millstream.schemas.slates import encode_slate
 from millstream.streams.errors import Unavailable
 from millstream.streams.redis_connection import connect
 from millstream.streams.redis_topic import RedisTopic
@@ -92,7 +93,7 @@ async def test_another_process_reads_what_is_published(redis_url: str, prefix: s
     ]
     async with FeedFollower(redis_url, prefix, listed) as follower:
         began_ns = time.monotonic_ns()
-        await topic.publish(slates)
+        await topic.publish([encode_slate(each) for each in slates])
         async with asyncio.timeout(20):
             await both.wait()
     assert [(user, position) for user, position, _ in seen] == [("a b", 3), ("c", 9)]

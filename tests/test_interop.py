@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 import pytest
 from confluent_kafka import Consumer
 from kafka import KafkaProducer
@@ -156,15 +155,16 @@ async def test_avro_from_a_file_through_kcat_becomes_a_list(pipeline: Pipeline, 
     await listed(pipeline, "file-user", "i11")
 
 
-async def test_a_list_is_read_with_a_socket_and_a_messagepack_decoder(pipeline: Pipeline) -> None:
+async def test_a_list_is_read_with_a_socket_and_a_json_decoder(pipeline: Pipeline) -> None:
     """`GET` by hand and the value by the documented layout: no class of ours, no Redis client."""
     pipeline.send([b'{"user_id": "raw-user", "item_id": "i1"}', b'{"user_id": "raw-user", "item_id": "i2"}'])
     await listed(pipeline, "raw-user", "i2")
     value = raw_get(pipeline.redis_url, f"{pipeline.prefix}rec:main:raw-user".encode())
-    assert value[:1] == b"\x01"
+    assert value[:1] == b"\x02"
     generation, position, revision = (int.from_bytes(value[at : at + 8], "big") for at in (1, 9, 17))
-    slate_id, as_of_ms, generated_ms, items = msgspec.msgpack.decode(value[25:])
-    assert slate_id == f"raw-user@{generation}.{position}.{revision}"
+    slate = json.loads(value[25:])
+    as_of_ms, generated_ms, items = slate["as_of_ms"], slate["generated_ts_ms"], slate["items"]
+    assert slate["slate_id"] == f"raw-user@{generation}.{position}.{revision}"
     assert 0 < as_of_ms <= generated_ms + 1_000
     assert {item[0] for item in items} >= {"i1", "i2"}
     scores = [score for _, score, _, _ in items]
@@ -175,11 +175,10 @@ async def test_a_list_is_read_with_a_socket_and_a_messagepack_decoder(pipeline: 
 
 
 async def test_the_readme_reads_a_list_with_a_plain_redis_client(pipeline: Pipeline) -> None:
-    """The README's lines, with msgspec's MessagePack decoder where they name msgpack's."""
+    """The README's lines, as they stand."""
     pipeline.send([b'{"user_id": "plain-user", "item_id": "i1"}'])
     await listed(pipeline, "plain-user", "i1")
     code = adapted(snippet("With any Redis client"), pipeline, "plain-user")
-    code = code.replace("import msgpack", "import msgspec").replace("msgpack.unpackb", "msgspec.msgpack.decode")
     assert "i1" in run([sys.executable, "-c", code])
 
 

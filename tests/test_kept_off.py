@@ -39,8 +39,8 @@ def ids(answer: Answer) -> list[str]:
 async def kept(redis_url: str, prefix: str) -> AsyncIterator[KeptOff]:
     """Lists of `u` (a to e) and of nobody (p, q, a), and the writer of what is kept off them."""
     async with connect(redis_url) as client:
-        await client.set(f"{prefix}rec:main:u", encode_slate(slate("u", "abcde")))
-        await client.set(f"{prefix}rec:main:", encode_slate(slate("", "pqa")))
+        await client.set(f"{prefix}rec:main:u", encode_slate(slate("u", "abcde")).stored)
+        await client.set(f"{prefix}rec:main:", encode_slate(slate("", "pqa")).stored)
         yield KeptOff(client, prefix=prefix, rule_ttl_s=60)
 
 

@@ -37,7 +37,7 @@ def slate(user: str, item: str) -> bytes:
             as_of_ms=0,
             generated_ts_ms=0,
         )
-    )
+    ).stored
 
 
 class Clock:
@@ -303,7 +303,7 @@ def test_reads_racing_withdrawals_show_nothing_withdrawn(
                 as_of_ms=0,
                 generated_ts_ms=0,
             )
-        )
+        ).stored
         for user in range(8)
     ]
     for user, value in enumerate(lists):

@@ -14,7 +14,7 @@ from logs import START_MS, chunk_of, columns_of, random_log, simulated
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.step import NOBODY, Step
-from millstream.schemas.columns import InteractionColumns
+from millstream.schemas.columns import InteractionColumns, catalogue_chunk
 from millstream.schemas.records import Item
 
 CAPPED = LearningConfig(
@@ -36,7 +36,7 @@ every_table = pytest.mark.parametrize("table", TABLES)
 def described(config: LearningConfig) -> Step:
     """A step that knows a category or two of some items."""
     step = Step(config)
-    step.describe(Item(item_id=f"i{n}", categories=[f"c{n % 7}", f"c{n % 3}"]) for n in range(0, 60, 2))
+    step.apply(catalogue_chunk(Item(item_id=f"i{n}", categories=[f"c{n % 7}", f"c{n % 3}"]) for n in range(0, 60, 2)))
     return step
 
 
@@ -129,7 +129,7 @@ def test_making_lists_changes_no_part(table: str, config: LearningConfig, log: I
     step = learned(log, config)
     bytes_before = {name: array.tobytes() for name, array in step.arena.tables[table].arrays.items()}
     before = digests(step)[table]
-    assert step.relist([*step.users.ids, NOBODY, "a stranger"], 0)
+    assert step.relist([*step.users.ids, NOBODY, "a stranger"]).slates(0)
     step.arena.tables[table].dirty[:] = 1
     assert digests(step)[table] == before
     assert {name: array.tobytes() for name, array in step.arena.tables[table].arrays.items()} == bytes_before
@@ -188,7 +188,7 @@ def test_no_part_ever_holds_a_number_that_is_not_finite(tortured: tuple[Step, St
 def test_lists_after_an_adversarial_log_are_sound(tortured: tuple[Step, Step]) -> None:
     """Everyone still gets a list of distinct items with finite scores in falling order."""
     for step in tortured:
-        for slate in step.relist([*step.users.ids, NOBODY], 0):
+        for slate in step.relist([*step.users.ids, NOBODY]).slates(0):
             scores = [item.score for item in slate.items]
             assert np.isfinite(scores).all()
             assert all(one >= other - 1e-3 for one, other in pairwise(scores))

@@ -17,7 +17,7 @@ from millstream.online_learning.kernel import Lists, Measured, _rank_of
 from millstream.online_learning.popularity import ALL_TIME, EVENTS, H40, Popularity, popularity
 from millstream.online_learning.quality import WINDOW, Figures, Quality, better, figures
 from millstream.online_learning.slate_maker import reserve_lists
-from millstream.online_learning.step import INTERACTIONS, Step
+from millstream.online_learning.step import INTERACTIONS, NOBODY, Step
 from millstream.online_learning.vocabulary import Vocabulary
 
 Ranker = Callable[[list[float], int], float]
@@ -200,8 +200,8 @@ def test_coverage_and_novelty_are_those_of_the_lists_the_step_made() -> None:
         slates = step.apply(chunk_of(log.cut(first, first + 100))).slates(0)
         tops += [place.item_id for slate in slates for place in slate.items[:10]]
         lists += len(slates)
-    step.relist(["u1"], 0)
-    step.popular_slate(0)
+    step.relist(["u1"]).slates(0)
+    step.relist([NOBODY]).slates(0)
     chosen = {item: log.item_ids.count(item) for item in set(log.item_ids)}
     bits = [-np.log2(chosen[item] / len(log)) for item in tops]
     summary = step.quality.summary()["quality"]

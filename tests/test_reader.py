@@ -44,7 +44,9 @@ def slate(user: str, position: int, *, items: int = 3, list_name: str = "main") 
 def publish(url: str, prefix: str, *slates: Slate, feed_length: int = 1_000) -> None:
     async def once() -> None:
         async with connect(url) as client:
-            await RedisTopic(client, prefix=prefix, ttl_s=60, feed_length=feed_length).publish(slates)
+            await RedisTopic(client, prefix=prefix, ttl_s=60, feed_length=feed_length).publish(
+                [encode_slate(each) for each in slates]
+            )
 
     asyncio.run(once())
 
@@ -94,7 +96,9 @@ def test_lists_of_another_name_are_apart(top: Callable[..., Answer], redis_url: 
     assert top("v", 10, "home").fallback == "empty"
 
 
-@pytest.mark.parametrize("value", [b"\x02a newer format", encode_slate(slate("u", 1))[:-3]], ids=["format", "cut"])
+@pytest.mark.parametrize(
+    "value", [b"\x03a newer format", encode_slate(slate("u", 1)).stored[:-3]], ids=["format", "cut"]
+)
 def test_an_unreadable_list_gives_the_popular_one(
     top: Callable[..., Answer], redis_url: str, prefix: str, value: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -213,10 +217,10 @@ async def test_the_async_reader_follows_too(redis_url: str, prefix: str) -> None
     """The same lists, one at a time, until closed."""
     async with connect(redis_url) as client, AsyncReader(redis_url, prefix) as reader:
         topic = RedisTopic(client, prefix=prefix, ttl_s=60, feed_length=100)
-        await topic.publish([slate("u", 1)])
+        await topic.publish([encode_slate(slate("u", 1))])
         following = reader.follow("0")
         assert await anext(following) == slate("u", 1)
-        await topic.publish([slate("u", 2), slate("v", 1)])
+        await topic.publish([encode_slate(slate("u", 2)), encode_slate(slate("v", 1))])
         assert [await anext(following), await anext(following)] == [slate("u", 2), slate("v", 1)]
         await following.aclose()
         assert await reader.answers()
@@ -231,11 +235,11 @@ def test_a_list_read_ahead_of_its_pointer_comes_once() -> None:
     cursor = FeedCursor("p:", "0")
     cursor.take([entry(1, "u", 1)])
     assert cursor.keys() == ["p:rec:main:u"]
-    assert list(cursor.slates([encode_slate(slate("u", 3))])) == [slate("u", 3)]
+    assert list(cursor.slates([encode_slate(slate("u", 3)).stored])) == [slate("u", 3)]
     cursor.take([entry(2, "u", 2), entry(3, "u", 3)])
     assert cursor.keys() == []
     cursor.take([entry(4, "u", 4)])
-    assert list(cursor.slates([encode_slate(slate("u", 4))])) == [slate("u", 4)]
+    assert list(cursor.slates([encode_slate(slate("u", 4)).stored])) == [slate("u", 4)]
     assert cursor.last_id == "4-0"
 
 
@@ -243,7 +247,7 @@ def test_expired_and_unreadable_lists_are_passed_over(caplog: pytest.LogCaptureF
     """The feed goes on; what could not be read is named."""
     cursor = FeedCursor("", "0")
     cursor.take([entry(1, "gone", 1), entry(2, "odd", 1), entry(3, "u", 1)])
-    assert list(cursor.slates([None, b"odd", encode_slate(slate("u", 1))])) == [slate("u", 1)]
+    assert list(cursor.slates([None, b"odd", encode_slate(slate("u", 1)).stored])) == [slate("u", 1)]
     assert "rec:main:odd" in caplog.text
 
 

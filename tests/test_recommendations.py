@@ -15,11 +15,12 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from millstream.schemas.avro_schemas import our_schema
 from millstream.schemas.records import Reason, ScoredItem, Slate, Version
+from millstream.schemas.slates import EncodedSlate, encode_slate
 from millstream.schemas.wire import MessageOpener, Opened
 from millstream.streams.acked_producer import AckedProducer, Record, RefusedByBroker
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_process import free_ports
-from millstream.streams.recommendations import RecommendationsTopic, slate_as_avro, slate_as_json
+from millstream.streams.recommendations import RecommendationsTopic, slate_as_avro
 
 FIELDS = {
     "slate_id": "s1",
@@ -40,15 +41,17 @@ FIELDS = {
 }
 
 
-def slate(user: str = "42", position: int = 10) -> Slate:
-    return Slate(
-        slate_id="s1",
-        list="main",
-        user_id=user,
-        items=(ScoredItem("a", 2.5, (Reason("covisitation", 2.5, "b"),), 0.25), ScoredItem("c", 1.0)),
-        version=Version(1, position, 7),
-        as_of_ms=1_700_000_000_000,
-        generated_ts_ms=1_700_000_000_010,
+def slate(user: str = "42", position: int = 10) -> EncodedSlate:
+    return encode_slate(
+        Slate(
+            slate_id="s1",
+            list="main",
+            user_id=user,
+            items=(ScoredItem("a", 2.5, (Reason("covisitation", 2.5, "b"),), 0.25), ScoredItem("c", 1.0)),
+            version=Version(1, position, 7),
+            as_of_ms=1_700_000_000_000,
+            generated_ts_ms=1_700_000_000_010,
+        )
     )
 
 
@@ -68,7 +71,7 @@ def consume(bootstrap: str, topic: str, count: int) -> list[Any]:
     return records
 
 
-async def publish_all(bootstrap: str, topic: str, slates: list[Slate], **how: Any) -> None:
+async def publish_all(bootstrap: str, topic: str, slates: list[EncodedSlate], **how: Any) -> None:
     sink = RecommendationsTopic(bootstrap, topic, **how)
     try:
         await sink.publish(slates)
@@ -95,7 +98,7 @@ def test_avro_is_read_by_its_schema_alone(kafka: LocalKafka, topic_name: str) ->
     asyncio.run(publish_all(kafka.bootstrap, topic_name, [slate()], format="avro"))
     (record,) = consume(kafka.bootstrap, topic_name, 1)
     assert MessageOpener(our_schema("slate")).open(record.value) == Opened(FIELDS, True)
-    assert len(slate_as_avro(slate())) < len(slate_as_json(slate()))
+    assert len(slate_as_avro(slate())) < len(slate().json)
 
 
 def test_every_slate_arrives_in_order_on_its_users_partition(kafka: LocalKafka, topic_name: str) -> None:
@@ -112,7 +115,7 @@ def test_every_slate_arrives_in_order_on_its_users_partition(kafka: LocalKafka, 
     seen: dict[bytes, list[int]] = {}
     partitions: dict[bytes, set[int]] = {}
     for record in consume(kafka.bootstrap, topic_name, 4_500):
-        seen.setdefault(record.key, []).append(json.loads(record.value)["version"]["position"])
+        seen.setdefault(record.key, []).append(json.loads(record.value)["version"][1])
         partitions.setdefault(record.key, set()).add(record.partition)
     assert seen == {f"main:{user}".encode(): [1, 2, 3] for user in range(1_500)}
     assert partitions == {key: {java_partition(key, 4)} for key in seen}
@@ -186,7 +189,7 @@ def test_an_outage_is_waited_out_and_said_once(caplog: pytest.LogCaptureFixture,
         asyncio.run(publish())
         # at least once: 60, or more if the kill lost an acknowledgement alone
         newest = {record.key: record.value for record in consume(broker.bootstrap, topic_name, 60)}
-    assert {json.loads(value)["version"]["position"] for value in newest.values()} == {3}
+    assert {json.loads(value)["version"][1] for value in newest.values()} == {3}
     lost, back = outage_lines(caplog)
     assert "does not answer" in lost
     assert "is back" in back

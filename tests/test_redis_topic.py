@@ -15,21 +15,23 @@ from redis.exceptions import OutOfMemoryError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from millstream.schemas.records import ScoredItem, Slate, Version
-from millstream.schemas.slates import decode_slate, encode_slate
+from millstream.schemas.slates import EncodedSlate, decode_slate, encode_slate
 from millstream.streams.local_redis import LocalRedis
 from millstream.streams.redis_connection import connect
 from millstream.streams.redis_topic import SLATES_PER_CALL, RedisTopic
 
 
-def slate(user: str, position: int, *, generation: int = 1, revision: int = 0, list_name: str = "main") -> Slate:
-    return Slate(
-        slate_id=f"{user}-{position}",
-        list=list_name,
-        user_id=user,
-        items=(ScoredItem(f"item-{position}", 1.0),),
-        version=Version(generation, position, revision),
-        as_of_ms=1_000 + position,
-        generated_ts_ms=2_000 + position,
+def slate(user: str, position: int, *, generation: int = 1, revision: int = 0, list_name: str = "main") -> EncodedSlate:
+    return encode_slate(
+        Slate(
+            slate_id=f"{user}-{position}",
+            list=list_name,
+            user_id=user,
+            items=(ScoredItem(f"item-{position}", 1.0),),
+            version=Version(generation, position, revision),
+            as_of_ms=1_000 + position,
+            generated_ts_ms=2_000 + position,
+        )
     )
 
 
@@ -58,7 +60,7 @@ async def test_a_list_is_stored_with_a_ttl_and_a_pointer(
 ) -> None:
     """The value is the encoded slate, it expires, and the feed says which list changed to which version."""
     assert await topic.publish([slate("a:b", 5), slate("", 6)]) == [True, True]
-    assert await client.get(f"{prefix}rec:main:a:b") == encode_slate(slate("a:b", 5))
+    assert await client.get(f"{prefix}rec:main:a:b") == slate("a:b", 5).stored
     assert 590_000 < await client.pttl(f"{prefix}rec:main:a:b") <= 600_000
     assert await feed(client, prefix) == [("main:a:b", Version(1, 5, 0)), ("main:", Version(1, 6, 0))]
     assert await topic.read_version("a:b") == Version(1, 5, 0)
@@ -90,7 +92,7 @@ async def test_only_a_greater_version_replaces(
     await topic.publish([first])
     await client.pexpire(f"{prefix}rec:main:u", 100_000)
     assert await topic.publish([second]) == [wins]
-    assert await client.get(f"{prefix}rec:main:u") == encode_slate(second if wins else first)
+    assert await client.get(f"{prefix}rec:main:u") == (second if wins else first).stored
     assert (await client.pttl(f"{prefix}rec:main:u") > 100_000) == wins
     assert len(await feed(client, prefix)) == 1 + wins
 

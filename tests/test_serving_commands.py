@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from millstream.agents.cli import main
 from millstream.agents.commands.recommend import age
 from millstream.schemas.records import Reason, ScoredItem, Slate, Version
+from millstream.schemas.slates import encode_slate
 from millstream.streams.local_process import free_ports
 from millstream.streams.redis_connection import connect
 from millstream.streams.redis_topic import RedisTopic
@@ -55,7 +56,7 @@ def lists(redis_url: str, prefix: str) -> None:
     async def fill() -> None:
         async with connect(redis_url) as client:
             topic = RedisTopic(client, prefix=prefix, ttl_s=60, feed_length=100)
-            await topic.publish([slate("", 1, ["p"]), slate("u", 2), slate("v", 3)])
+            await topic.publish([encode_slate(each) for each in (slate("", 1, ["p"]), slate("u", 2), slate("v", 3))])
 
     asyncio.run(fill())
 

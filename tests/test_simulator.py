@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from millstream.online_learning.simulated_catalogue import CatalogueConfig, hashed_uniform
+from millstream.online_learning.simulated_catalogue import CatalogueConfig, all_at_once, hashed_uniform, one_by_one
 from millstream.online_learning.simulator import Simulator, SimulatorConfig
 from millstream.schemas.columns import InteractionColumns
 from millstream.schemas.records import Kind
@@ -209,3 +209,16 @@ def test_hashed_chance_is_even_and_keyed() -> None:
     assert abs(draws.mean() - 0.5) < 0.02
     for other in (hashed_uniform(2, 2, np.arange(10_000)), hashed_uniform(1, 3, np.arange(10_000))):
         assert abs(np.corrcoef(draws, other)[0, 1]) < 0.05
+
+
+def test_companions_of_a_large_catalogue_are_drawn_by_the_law_of_a_small_one() -> None:
+    """One by one or all at once: never the place itself, none twice, and each as often."""
+    weights = np.array([8.0, 4.0, 2.0, 1.0, 1.0])
+    shares = []
+    for draw in (all_at_once, one_by_one):
+        rng = np.random.default_rng(3)
+        drawn = np.stack([draw(rng, weights, 2) for _ in range(4_000)])
+        assert not (drawn == np.arange(5)[:, None]).any()
+        assert not (drawn[:, :, 0] == drawn[:, :, 1]).any()
+        shares.append([[(drawn[:, place] == other).mean() for other in range(5)] for place in range(5)])
+    np.testing.assert_allclose(*shares, atol=0.02)

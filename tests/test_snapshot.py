@@ -77,6 +77,14 @@ def test_a_step_goes_through_a_file_unchanged(tmp_path: Path) -> None:
     assert Step.load(CONFIG, dump).state_hash() == step.state_hash()
 
 
+def test_only_the_tables_asked_for_are_read(tmp_path: Path) -> None:
+    """Header and ids are there all the same; a table that the file does not have is no error here."""
+    path = write_snapshot(dump_at(7), tmp_path, keep=3)
+    dump = read_snapshot(path, tables=("other", "absent"))
+    assert dump.arrays.keys() == {"other/empty"}
+    assert (dump.seq, dump.users, dump.items) == (7, ["ü", "u/2"], ["i"])
+
+
 def test_there_is_none_in_an_empty_or_absent_folder(tmp_path: Path) -> None:
     """No snapshot is None, not an error."""
     assert read_newest(tmp_path) is None

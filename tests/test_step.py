@@ -156,7 +156,7 @@ def test_a_loaded_state_lists_a_thousand_users_bit_for_bit_as_the_dumped_one(con
     users = [*step.users.ids[:1_000], NOBODY]
     assert len(users) > 990
     encode = msgspec.msgpack.encode
-    assert encode(Step.load(config, step.dump()).relist(users, 5)) == encode(step.relist(users, 5))
+    assert encode(Step.load(config, step.dump()).relist(users).slates(5)) == encode(step.relist(users).slates(5))
 
 
 def test_a_snapshot_made_with_other_settings_is_refused_by_name() -> None:
@@ -212,7 +212,7 @@ def test_a_list_made_again_never_outranks_the_users_next_event() -> None:
     """`relist` carries the position reached; the next event's list is newer, an earlier event's older."""
     step = Step(SMALL)
     earlier = step.apply(WHOLE.cut(0, 50)).slates(0)
-    again = {slate.user_id: slate for slate in step.relist([slate.user_id for slate in earlier], 0)}
+    again = {slate.user_id: slate for slate in step.relist([slate.user_id for slate in earlier]).slates(0)}
     assert all(again[slate.user_id].version >= slate.version for slate in earlier)
     assert {slate.version.position for slate in again.values()} == {int(LOG.offsets[50])}
     for later in step.apply(WHOLE.cut(50, len(LOG))).slates(0):
@@ -274,7 +274,7 @@ def test_the_evidence_is_an_item_of_the_users_own_past() -> None:
     for user, item in zip(LOG.user_ids, LOG.item_ids, strict=True):
         chosen.setdefault(user, set()).add(item)
     named = 0
-    for slate in step.relist(step.users.ids, 0):
+    for slate in step.relist(step.users.ids).slates(0):
         for item in slate.items:
             for reason in item.reasons:
                 if reason.signal == "together" and reason.evidence:
@@ -296,7 +296,7 @@ def test_excluded_items_are_on_no_list_and_repeats_are_where_nothing_is_excluded
     for config in (SMALL, EXCLUDING):
         step = Step(config)
         step.apply(chunk_of(log), lists=False)
-        slates = step.relist(step.users.ids, 0)
+        slates = step.relist(step.users.ids).slates(0)
         repeats[config.exclude_consumed] = sum(
             item.item_id in chosen[slate.user_id] for slate in slates for item in slate.items
         )
@@ -311,7 +311,7 @@ def test_the_popular_list_is_there_for_anybody() -> None:
     step.apply(chunk_of(columns_of(["u", "v", "w"], ["best", "a", "b"])))
     step.apply(chunk_of(columns_of(["x", "y"], ["best", "c"]), partition=2))
     step.apply(chunk_of(columns_of(["z"] * 3, ["best"] * 3), partition=5))
-    slate = step.popular_slate(8)
+    slate = step.relist([NOBODY]).slates(8)[0]
     assert (slate.user_id, slate.list, slate.generated_ts_ms) == (NOBODY, "main", 8)
     assert slate.version == Version(1, 3 + 2 + 3, 8)
     assert slate.items[0].item_id == "best"
@@ -321,7 +321,7 @@ def test_the_popular_list_is_there_for_anybody() -> None:
 
 def test_before_the_first_event_the_popular_list_is_empty() -> None:
     """A new pipeline answers with nothing rather than with an error."""
-    assert Step(SMALL).popular_slate(0).items == ()
+    assert Step(SMALL).relist([NOBODY]).slates(0)[0].items == ()
 
 
 def test_users_not_known_are_passed_over_when_lists_are_made_again() -> None:
@@ -329,8 +329,8 @@ def test_users_not_known_are_passed_over_when_lists_are_made_again() -> None:
     step = Step(SMALL)
     step.apply(WHOLE)
     before = step.state_hash()
-    assert step.relist(["a stranger"], 0) == []
-    assert step.relist([], 0) == []
+    assert step.relist(["a stranger"]).slates(0) == []
+    assert step.relist([]).slates(0) == []
     assert step.state_hash() == before
 
 
@@ -356,7 +356,7 @@ def test_a_longer_list_begins_with_the_shorter_one() -> None:
     for length in (1, 5, 50):
         step = Step(replace(SMALL, list_length=length))
         step.apply(WHOLE, lists=False)
-        slates = step.relist(step.users.ids, 0)
+        slates = step.relist(step.users.ids).slates(0)
         assert max(len(slate.items) for slate in slates) == length
         lists[length] = [[item.item_id for item in slate.items] for slate in slates]
     assert [ids[:5] for ids in lists[50]] == lists[5]

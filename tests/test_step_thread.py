@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from millstream.agents.step_thread import SliceDone, StepStopped, StepThread
 from millstream.schemas.columns import Chunk, InteractionColumns
-from millstream.schemas.records import Slate, Version
+from millstream.schemas.records import Version
+from millstream.schemas.slates import EncodedSlate
 
 
 @dataclass
@@ -31,21 +32,14 @@ class Clock:
 class FakeApplied:
     input: str
     partition: int
+    start: int
     end: int
     events: int
     users: list[str]
 
-    def slates(self, generated_ts_ms: int) -> list[Slate]:
+    def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
         return [
-            Slate(
-                slate_id="",
-                list="main",
-                user_id=user,
-                items=(),
-                version=Version(1, self.end, 0),
-                as_of_ms=0,
-                generated_ts_ms=generated_ts_ms,
-            )
+            EncodedSlate(list="main", user_id=user, version=Version(1, self.end, 0), as_of_ms=0, json=b"")
             for user in self.users
         ]
 
@@ -66,7 +60,7 @@ class FakeStep:
         self.slices.append(chunk)
         self.clock.now_s += len(chunk) * self.event_ms / 1000
         users = [user for user, listed in zip(chunk.columns.user_ids, lists, strict=True) if listed]
-        return FakeApplied(chunk.input, chunk.partition, chunk.end, len(chunk), users)
+        return FakeApplied(chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), users)
 
 
 def chunk(users: list[str], *, start: int = 0, end: int | None = None) -> Chunk:

@@ -46,9 +46,8 @@ async def consume(brokers: str, topic: str, url: str, prefix: str) -> None:
 
 
 def _empty(user: str, version: Version) -> bytes:
-    return encode_slate(
-        Slate(slate_id="", list=_MAIN, user_id=user, items=(), version=version, as_of_ms=0, generated_ts_ms=0)
-    )
+    slate = Slate(slate_id="", list=_MAIN, user_id=user, items=(), version=version, as_of_ms=0, generated_ts_ms=0)
+    return encode_slate(slate).stored
 
 
 if __name__ == "__main__":

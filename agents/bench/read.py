@@ -19,7 +19,7 @@ import orjson
 
 from millstream.agents.demo_servers import Say
 from millstream.schemas.records import Slate
-from millstream.schemas.slates import encode_slate
+from millstream.schemas.slates import read_slate
 from millstream.streams.errors import Unavailable
 from millstream.streams.reader import Reader
 from millstream.streams.redis_connection import connect_sync
@@ -54,13 +54,14 @@ async def read(
 
     Raises `WrongResult` for an answer that is not what was published, and for a worker that fell behind.
     """
-    slates = (await asyncio.to_thread(newest_slates, where.settings, events, say))[:USERS]
+    lists = (await asyncio.to_thread(newest_slates, where.settings, events, say))[:USERS]
     url, prefix = where.settings.redis.url, where.settings.redis.prefix
     with connect_sync(url, timeout_s=5.0) as client:
-        for number, slate in enumerate(slates):
-            client.set(list_key(prefix, "main", f"u{number}"), encode_slate(slate))
-        client.set(list_key(prefix, "main", POPULAR), encode_slate(slates[0]))
-    size_bytes = sum(len(encode_slate(slate)) for slate in slates) / len(slates)
+        for number, each in enumerate(lists):
+            client.set(list_key(prefix, "main", f"u{number}"), each.stored)
+        client.set(list_key(prefix, "main", POPULAR), lists[0].stored)
+    size_bytes = sum(len(each.stored) for each in lists) / len(lists)
+    slates = [read_slate(each) for each in lists]
     say(f"{len(slates):,} lists of {len(slates[0].items)} items, {size_bytes:,.0f} bytes on average")
     process = await asyncio.to_thread(_in_process, url, prefix, slates, seconds)
     say(

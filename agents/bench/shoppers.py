@@ -12,6 +12,8 @@ USERS = 100_000
 ITEMS = 20_000
 LEAST_DISTINCT = 250
 WINDOW = 1_000
+LEAST_ITEMS = 120
+"""Of a catalogue: five in each of the simulator's topics."""
 _CONCURRENT_SESSIONS = 800
 """So that 1,000 events in a row have at least 250 users also within one partition of four."""
 
@@ -22,6 +24,18 @@ def shoppers_log(events: int) -> InteractionColumns:
         users=USERS, catalogue=CatalogueConfig(items=ITEMS), concurrent_sessions=_CONCURRENT_SESSIONS
     )
     return Simulator(config).events(events)
+
+
+def shoppers_among(items: int) -> Simulator:
+    """Return the same shoppers in a busy shop of so many items: 100 events a second, so some 8 s between two clicks."""
+    return Simulator(
+        SimulatorConfig(
+            users=USERS,
+            catalogue=CatalogueConfig(items=items),
+            concurrent_sessions=_CONCURRENT_SESSIONS,
+            event_step_ms=10.0,
+        )
+    )
 
 
 def distinct_users(user_ids: list[str]) -> int:

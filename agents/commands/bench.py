@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import signal
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,11 +16,14 @@ from rich.console import Console
 
 from millstream.agents.bench.report import Report, WrongResult
 from millstream.agents.errors import Problem
+from millstream.agents.evaluate_task import LoadedTask, Task
 from millstream.agents.interrupt import INTERRUPTED, cancel_once_on_signals, ignore_signals
+from millstream.online_learning.config import LearningConfig
 from millstream.schemas.columns import InteractionColumns
 from millstream.streams.settings import load_settings
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_SHOPPERS_EVENTS = 50_000
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -35,6 +39,8 @@ def command() -> None:
     Examples:
       millstream bench loop
       millstream bench freshness --rate 2000 --json
+      millstream bench learn --log ratings.csv --min-rating 4 --exclude-consumed
+      millstream bench rank
     """
 
 
@@ -131,16 +137,25 @@ def freshness_command(
 
 
 @command.command("learn")
-@click.option(
-    "--events", type=click.IntRange(1), default=10_000, show_default=True, help="Events to measure, the last."
-)
-@click.option("--warm-events", type=click.IntRange(0), default=300_000, show_default=True, help="Events before those.")
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Turns of all; the lowest counts.")
+@click.option("--limit", type=click.IntRange(min=1), help="Take the first N events only; of shoppers, 50,000.")
+@click.option("--first-only", is_flag=True, help="Keep the first event of each user and item only.")
+@click.option("--items", type=_FILE, help="The catalogue of the log.")
 @_log_options
 @_json_option
 def learn_command(
-    events: int, warm_events: int, log: Path | None, min_rating: float | None, exclude_consumed: bool, as_json: bool
+    log: Path | None,
+    items: Path | None,
+    min_rating: float | None,
+    exclude_consumed: bool,
+    first_only: bool,
+    limit: int | None,
+    runs: int,
+    as_json: bool,
 ) -> None:
-    """The step alone: events a second with a list after each, against none; and the bytes of a user and an item.
+    """The learner alone: events a second as `evaluate` learns, with a fresh list after each, and the time by stage.
+
+    At full effort, nothing skipped, in `evaluate`'s settings. The baseline counts popularity and does no more.
 
     \b
     Examples:
@@ -150,10 +165,19 @@ def learn_command(
     from millstream.agents.bench.learn import learn
 
     def run() -> Report:
-        learning = load_settings().learning
-        config = dataclasses.replace(learning, exclude_consumed=learning.exclude_consumed or exclude_consumed)
-        name, columns = _log(log, min_rating, limit=warm_events + events)
-        return learn(name, columns, config, events=events, say=_say)
+        config = _learning(exclude_consumed)
+        if log is None:
+            from millstream.agents.bench.shoppers import shoppers_log
+
+            made = LoadedTask(shoppers_log(limit or _SHOPPERS_EVENTS), {})
+            return learn("simulated shoppers", made, 0.0, config, runs=runs, say=_say)
+        task = Task(log, items, min_rating, exclude_consumed, first_only, limit)
+        began_s = time.perf_counter()
+        loaded = task.load()
+        read_s = time.perf_counter() - began_s
+        if not len(loaded.columns):
+            raise Problem(f"{log.name}: no event in it; see its rejects above, and --min-rating")
+        return learn(log.name, loaded, read_s, config, runs=runs, say=_say)
 
     _report(run, as_json)
 
@@ -185,6 +209,48 @@ def read_command(events: int, seconds: float, rate: float, runs: int, loop_rate:
             )
 
     _report(run, as_json)
+
+
+@command.command("rank")
+@click.option(
+    "--items", "sizes", default="10000,100000,1000000", show_default=True, help="Catalogues, with commas between."
+)
+@click.option("--users", type=click.IntRange(1), default=1_000, show_default=True, help="Users to rank.")
+@click.option(
+    "--events", type=click.IntRange(1_000), default=500_000, show_default=True, help="Events to learn beforehand."
+)
+@_json_option
+def rank_command(sizes: str, users: int, events: int, as_json: bool) -> None:
+    """µs to rank one user as the catalogue grows, and how much of an exhaustive scoring's top the shortlist finds.
+
+    100,000 simulated shoppers. The baseline scores every item of the catalogue, for fewer users where that takes long.
+    A million items take some 4 GB.
+
+    \b
+    Examples:
+      millstream bench rank
+      millstream bench rank --items 10000,100000 --json
+    """
+    from millstream.agents.bench.rank import rank
+
+    catalogues = _sizes(sizes)
+    _report(lambda: rank(catalogues, _learning(False), users=users, events=events, say=_say), as_json)
+
+
+def _sizes(written: str) -> list[int]:
+    """Return catalogue sizes in rising order. Raises `BadParameter` for what is none."""
+    from millstream.agents.bench.shoppers import LEAST_ITEMS
+
+    parts = [part.strip() for part in written.split(",")]
+    wrong = [part for part in parts if not (part.isdecimal() and int(part) >= LEAST_ITEMS)]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is no number from {LEAST_ITEMS} on", param_hint="--items")
+    return sorted({int(part) for part in parts})
+
+
+def _learning(exclude_consumed: bool) -> LearningConfig:
+    learning = load_settings().learning
+    return dataclasses.replace(learning, exclude_consumed=learning.exclude_consumed or exclude_consumed)
 
 
 def _log(path: Path | None, min_rating: float | None, *, limit: int) -> tuple[str, InteractionColumns]:

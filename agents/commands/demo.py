@@ -162,11 +162,11 @@ async def _watch(
     if used.kafka is None:
         from millstream.agents.demo_direct import Directly  # numba takes a second to import; the other route needs none
 
-        route = Directly(used.settings, log.columns, rate, meter)
+        route = Directly(used.settings, log.columns, rate, meter, log.catalogue)
     else:
         from millstream.agents.demo_kafka import ThroughKafka
 
-        route = ThroughKafka(used.settings, log.columns, rate, meter, folder)
+        route = ThroughKafka(used.settings, log.columns, rate, meter, folder, log.catalogue)
     async with route:
         say("")
         through = used.kafka or NO_KAFKA

@@ -1,0 +1,140 @@
+"""Where an event's time goes, stage by stage, in µs.
+
+No clock runs inside the kernels. The log is run through once for each stage: every event is ranked as far as that
+stage and no further, then remembered, so that the next one meets the state that it should. One stage is the difference
+of two passes. `rank_as_far_as` follows `kernel.rank`; a test holds the two to the same scores.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from millstream.online_learning.blend import BY_GAP, gap_context, history_context, learn, score
+from millstream.online_learning.compiled import kernel
+from millstream.online_learning.consumed import held
+from millstream.online_learning.evaluation import CHUNK_EVENTS
+from millstream.online_learning.kernel import Bench, Events, Measured, Model, _one_event, bench
+from millstream.online_learning.neighbours import walk_neighbours
+from millstream.online_learning.popularity import EVENTS
+from millstream.online_learning.scratch import bar, begin, scratch
+from millstream.online_learning.second_order import walk_second
+from millstream.online_learning.shortlist import FULL, MOST_OWN, shortlist
+from millstream.online_learning.signals import describe
+from millstream.online_learning.slab import UNIT
+from millstream.online_learning.step import TEACHING, Step, reserve_measured
+from millstream.online_learning.vocabulary import NOT_ADMITTED
+from millstream.online_learning.walk import walk
+from millstream.schemas.columns import InteractionColumns
+
+STAGES = ("remember", "walk", "second_order_and_neighbours", "shortlist", "signals", "score", "train")
+"""`remember`: ids, counts, edges and histories; then a ranking, in order; `train`: the blend's step."""
+WALK, SECOND, SHORTLIST, SIGNALS, SCORE, TRAIN = range(1, len(STAGES))
+
+
+@kernel
+def learn_as_far_as(
+    m: Model, b: Bench, e: Events, seq: int, items: int, exclude: bool, last: int, measured: Measured
+) -> None:
+    """Take the events in order, each only up to and with the stage `last`; the interest vectors stay as they are."""
+    for at in range(len(e.user)):
+        user, item, ts_ms = e.user[at], e.item[at], e.ts_ms[at]
+        seq += 1
+        if user < 0 or item < 0:
+            continue
+        if m.popularity.facts[item, EVENTS] > 0:
+            rank_as_far_as(m, b, user, item, ts_ms, seq, exclude, last)
+        _one_event(m, b, user, item, ts_ms, seq, 0, items, exclude, False, measured, at)
+
+
+@kernel
+def rank_as_far_as(m: Model, b: Bench, user: int, item: int, now_ms: int, seq: int, exclude: bool, last: int) -> int:
+    """Rank for `user` up to and with the stage `last`, into `b`; return how many items were shortlisted.
+
+    With TRAIN, the blend takes its step towards `item` if that is on the shortlist. Else no state changes.
+    """
+    if last < WALK:
+        return 0
+    s, h = b.scratch, m.histories
+    begin(s)
+    walk(s, m.covisitation, h, user, now_ms, seq, FULL)
+    if last < SECOND:
+        return 0
+    walk_second(s, m.covisitation, h, user, seq)
+    walk_neighbours(s, m.neighbours, h, user)
+    if last < SHORTLIST:
+        return 0
+    s.held[1] = s.held[0]
+    if exclude:
+        c = m.consumed
+        for at in range(held(c, user)):
+            bar(s, c.item[c.start[user] + at // UNIT, at % UNIT])
+    n = shortlist(s, h, m.popularity, m.recency, user, not exclude, FULL)
+    if last < SIGNALS:
+        return n
+    own = 0 if exclude else min(h.held[user], MOST_OWN[FULL])
+    history = history_context(h.events[user])
+    gap = gap_context(h.events[user], now_ms - h.ts_ms[user, 0])
+    describe(
+        s,
+        n,
+        own,
+        h,
+        m.popularity,
+        m.occasion,
+        m.covisitation,
+        m.categories,
+        m.interest,
+        user,
+        gap - BY_GAP,
+        now_ms,
+        seq,
+        b.scale,
+        b.logarithmic,
+        b.signals,
+    )
+    if last < SCORE:
+        return n
+    score(m.blend, b.work, history, gap, s.items, b.signals, n, b.scores)
+    if last < TRAIN:
+        return n
+    for target in range(n):
+        if s.items[target] == item:
+            learn(m.blend, b.work, history, gap, s.items, b.signals, b.scores, n, target)
+    return n
+
+
+def stages_us(columns: InteractionColumns, fresh: Callable[[], Step]) -> dict[str, float]:
+    """Return the mean µs an event of each of `STAGES` over the log, each pass through a `fresh` step.
+
+    A stage is a difference of two passes, so one that costs next to nothing may come out below 0.
+    """
+    nothing = columns.cut(0, 0)
+    _pass_us(nothing, fresh(), TRAIN)  # compiles, the first time
+    passes = [_pass_us(columns, fresh(), last) for last in range(len(STAGES))]
+    return dict(zip(STAGES, np.diff(passes, prepend=0.0).tolist(), strict=True))
+
+
+def _pass_us(columns: InteractionColumns, step: Step, last: int) -> float:
+    """Take the log as far as the stage `last`; return the µs an event took. The step is not to be used after."""
+    config, n = step.config, len(columns)
+    b = bench(scratch(config.max_items, config.max_consumed), config.list_length)
+    began_s = time.perf_counter()
+    for first in range(0, max(1, n), CHUNK_EVENTS):
+        chunk = columns.cut(first, min(n, first + CHUNK_EVENTS))
+        events = _events(step, chunk)
+        measured = reserve_measured(len(chunk))
+        learn_as_far_as(step.model, b, events, first, len(step.items), config.exclude_consumed, last, measured)
+    return (time.perf_counter() - began_s) * 1e6 / max(1, n)
+
+
+def _events(step: Step, columns: InteractionColumns) -> Events:
+    """Return the events as the kernels take them, rows given out for ids not seen before."""
+    return Events(
+        user=np.where(TEACHING[columns.kinds], step.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32),
+        item=step.items.rows(columns.item_ids),
+        ts_ms=columns.ts_ms,
+        listed=np.full(len(columns), NOT_ADMITTED, np.int32),
+    )

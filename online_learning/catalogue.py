@@ -1,0 +1,27 @@
+"""What the catalogue says of items, taken into the state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from millstream.schemas.records import Item
+
+from .categories import EACH, Categories
+from .vocabulary import NOT_ADMITTED, Vocabulary
+
+
+def describe(part: Categories, rows: Vocabulary, names: Vocabulary, items: Iterable[Item]) -> None:
+    """Take in which categories items have, the first three of each; what was known of them before is replaced.
+
+    An item that was never chosen stays one that was never chosen. Categories beyond the cap of `names`, and items
+    beyond that of `rows`, are left out.
+    """
+    for item in items:
+        row = int(rows.rows([item.item_id])[0])
+        if row == NOT_ADMITTED:
+            continue
+        some = list(dict.fromkeys(item.categories))[:EACH]
+        known = [number + 1 for number in names.rows(some).tolist() if number >= 0]
+        part.of[row] = 0
+        part.of[row, : len(known)] = known
+        part.of_dirty[row] = 1

@@ -1,0 +1,90 @@
+"""The compiled writer of items: what any JSON reader reads back is what the arrays hold."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from millstream.online_learning.json_ids import JsonIds
+from millstream.online_learning.signal import GROUPS
+from millstream.online_learning.slate_writer import room, write_lists
+
+_ids = st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=8)
+_part = st.floats(-1e6, 1e6, width=32)
+
+
+def written(
+    ids: list[str], item: NDArray[np.int32], parts: NDArray[np.float32], via: NDArray[np.int32]
+) -> list[list[list[object]]]:
+    """Return each list as JSON reads it; the writer must keep to the room it was given."""
+    names = JsonIds(ids)
+    names.catch_up()
+    size = room(item.shape[1], names.longest)
+    out, lengths = np.zeros((len(item), size), np.uint8), np.zeros(len(item), np.int64)
+    write_lists(item, parts, via, names.text, names.ends, out, lengths)
+    assert (lengths <= size).all()
+    return [json.loads(out[row, :end].tobytes()) for row, end in enumerate(lengths.tolist())]
+
+
+@settings(deadline=None)
+@given(_ids, st.data())
+def test_what_is_written_reads_back(ids: list[str], data: st.DataObject) -> None:
+    """Ids of any text; parts to five decimals; the score is their sum; only parts that say something are there."""
+    rows = st.integers(0, len(ids) - 1)
+    item = np.array([data.draw(st.lists(rows, min_size=3, max_size=3))], np.int32)
+    parts = np.array([data.draw(st.lists(st.lists(_part, min_size=5, max_size=5), min_size=3, max_size=3))], np.float32)
+    via = np.array([[data.draw(st.integers(-1, len(ids) - 1)) for _ in range(3)]], np.int32)
+    (places,) = written(ids, item, parts, via)
+    for place, at in zip(places, range(3), strict=True):
+        rounded = np.round(parts[0, at].astype(np.float64), 5)
+        evidence = {"together": ids[via[0, at]] if via[0, at] >= 0 else "", "yours": ids[item[0, at]]}
+        expected = [
+            [group, value, evidence.get(group, "")]
+            for group, value in zip(GROUPS, rounded.tolist(), strict=True)
+            if value != 0
+        ]
+        item_id, score, reasons, propensity = place
+        assert (item_id, propensity) == (ids[item[0, at]], None)
+        assert [reason[::2] for reason in reasons] == [reason[::2] for reason in expected]
+        np.testing.assert_allclose([reason[1] for reason in reasons], [reason[1] for reason in expected], atol=1.1e-5)
+        np.testing.assert_allclose(score, sum(reason[1] for reason in reasons), rtol=1e-12, atol=1e-9)
+
+
+def test_numbers_are_written_short_and_whole() -> None:
+    """No trailing zeros, one decimal at least, the sign before, nothing lost at a carry."""
+    values = [0.5, -0.5, 2.0, 10.0, 99_999.99, 1e-5, 0.100004, -123.45]
+    parts = np.zeros((1, len(values), len(GROUPS)), np.float32)
+    parts[0, :, 0] = values
+    names = JsonIds(["i"])
+    names.catch_up()
+    item = np.zeros((1, len(values)), np.int32)
+    out, lengths = np.zeros((1, room(len(values), names.longest)), np.uint8), np.zeros(1, np.int64)
+    write_lists(item, parts, np.full_like(item, -1), names.text, names.ends, out, lengths)
+    text = out[0, : lengths[0]].tobytes().decode()
+    assert [each.split(",")[1] for each in text.split('["i",')[1:]][:1] == ['[["popular"']
+    scores = [each.split(",")[0] for each in text.split('["i",')[1:]]
+    assert scores == ["0.5", "-0.5", "2.0", "10.0", "99999.99219", "0.00001", "0.1", "-123.45"]
+
+
+def test_a_list_ends_at_the_first_empty_place() -> None:
+    """Fewer items than places, and none at all."""
+    item = np.array([[0, -1, 0], [-1, -1, -1]], np.int32)
+    parts = np.ones((2, 3, len(GROUPS)), np.float32)
+    first, second = written(["a"], item, parts, np.full_like(item, -1))
+    assert [place[0] for place in first] == ["a"]
+    assert second == []
+
+
+def test_ids_added_later_are_taken_in() -> None:
+    """The arrays grow; what was there stays where it was."""
+    ids = ["a", 'quote"d']
+    names = JsonIds(ids)
+    names.catch_up()
+    ids += [f"item {number} é" for number in range(500)]
+    names.catch_up()
+    for row, id_ in enumerate(ids):
+        assert json.loads(names.text[names.ends[row] : names.ends[row + 1]].tobytes()) == id_
