@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Literal
 
 FULL = 1
-LEAST = 16
-"""At least one event in sixteen trains: 6 %."""
-_MUCH_S = 0.03
-_LITTLE_S = 0.006
+LEAST = 20
+"""At least one event in twenty trains: 5 %."""
+_MUCH_S = 0.015
+_LITTLE_S = 0.004
 
 
 class Effort:

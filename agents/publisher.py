@@ -26,7 +26,10 @@ PASSING = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyEr
 """What Redis answers, or fails to, in states that pass with time."""
 
 _MERGED_SLATES = 400
-_UNACKNOWLEDGED_BATCHES = 8
+_UNACKNOWLEDGED_BATCHES = 32
+_LINGER_S = 0.02
+"""What has reached Redis waits so long for company on its way to Kafka: a request a slice and partition kept broker and
+event loop so busy that lists reached Redis later."""
 _RETRY_S = 0.1
 _SLOWEST_RETRY_S = 1.0
 
@@ -171,6 +174,7 @@ class Publisher:
     async def _to_kafka(self) -> None:
         while True:
             entries = [await self._stored.get()]
+            await asyncio.sleep(_LINGER_S)
             while not self._stored.empty():
                 entries.append(self._stored.get_nowait())
             if self._log is not None:

@@ -32,6 +32,8 @@ _BLOCK_EVENTS = 1_000
 _MAX_UNACKNOWLEDGED = 20_000
 """Released but not yet acknowledged; beyond it nothing more is released, so memory stays bounded."""
 _LONGEST_NAP_S = 0.05
+_LINGER_S = 0.005
+"""Events fall due together that are so close, as with the linger of Kafka's own producers."""
 """So that a stop is noticed soon even where the log has a long silence."""
 _ANSWER_WITHIN_MS = 60_000
 """A broker may be gone for so long before a batch counts as lost."""
@@ -221,7 +223,7 @@ class _Sending:
         """Sleep about until the next event falls due, found by halving: `due` never falls as time goes on."""
         nap_s = _LONGEST_NAP_S
         elapsed_s = time.monotonic() - started_s
-        while nap_s > 0.0005 and due(elapsed_s + nap_s / 2) > released:
+        while nap_s > _LINGER_S and due(elapsed_s + nap_s / 2) > released:
             nap_s /= 2
         await asyncio.sleep(nap_s)
         self._raise_failure()

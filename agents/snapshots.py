@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from millstream.streams.source import Positions
 from .order_log import OrderLog, read_order
 from .step_thread import StepThread
 
+_SHARE_OF_TIME = 0.05
 _log = logging.getLogger(__name__)
 
 
@@ -129,11 +131,17 @@ class Snapshots:
             raise SnapshotRefused(self._refusal(error)) from error
 
     async def run(self) -> None:
-        """Take a snapshot every `every_s` seconds; one that fails is logged and the next one tried."""
+        """Take a snapshot every `every_s` seconds, more rarely where that would be more than a twentieth of the time.
+
+        One that fails is logged and the next one tried.
+        """
+        took_s = 0.0
         while True:
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(max(self._every_s, took_s / _SHARE_OF_TIME))
+            began_s = time.monotonic()
             with contextlib.suppress(SnapshotRefused):  # logged by `take`: learning goes on, a crash costs more replay
                 await self.take()
+            took_s = time.monotonic() - began_s
 
     async def take(self) -> Path | None:
         """Write a snapshot of the state as it is now; return its path, or the last one's if nothing has changed.

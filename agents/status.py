@@ -47,7 +47,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     """Events the model contains, those of earlier runs included."""
     effort: float
-    """Share of events that train the blend, 1 down to .06; all are counted."""
+    """Share of events that train the blend, 1 down to .05; all are counted."""
     slates: int
     items: int = 0
     """Records of the catalogue taken in, those read at an earlier start again included."""

@@ -15,7 +15,7 @@ from millstream.schemas.records import Kind
 def compile_kernels() -> None:
     """Make a tiny step learn two events and list them, so that all kernels are compiled, or loaded from their cache.
 
-    Takes some thirty seconds the first time on a machine, about a second later.
+    Takes about a minute the first time on a machine, about a second later.
     """
     events = 2
     columns = InteractionColumns(
@@ -38,3 +38,8 @@ def compile_kernels_saying_so() -> None:
     if not cache_directory().exists():
         click.echo("compiling the kernels, once for this version on this machine: about a minute", err=True)
     compile_kernels()
+
+
+def load_training() -> None:
+    """Load torch, which takes some seconds, so that a run that is timed does not wait for it at its second block."""
+    from millstream.online_learning import interest_loss  # noqa: F401  # here, so that other commands start without

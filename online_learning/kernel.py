@@ -16,6 +16,7 @@ from .categories import Categories, follow
 from .compiled import kernel
 from .consumed import Consumed, consume, has_consumed, held
 from .covisitation import Covisitation, covisit
+from .dismissals import Dismissals, bar_hidden, push_down, pushed_down, put_away, take_back
 from .histories import Histories, find, remember
 from .interest import BLOCK, Interest, collect, welcome
 from .neighbours import Neighbours, note_user, walk_neighbours
@@ -25,6 +26,7 @@ from .recency import Recency, chosen
 from .scratch import CAP, Scratch, bar, begin, is_barred, place_of_largest
 from .second_order import walk_second
 from .shortlist import FULL, LEAN, MOST_OWN, shortlist
+from .signal import DISMISSED
 from .signals import SIGNALS, describe, scales
 from .slab import UNIT
 from .walk import walk
@@ -45,6 +47,7 @@ class Model(NamedTuple):
     neighbours: Neighbours
     categories: Categories
     interest: Interest
+    dismissals: Dismissals
     blend: Blend
 
 
@@ -66,12 +69,14 @@ class Bench(NamedTuple):
 class Events(NamedTuple):
     """Columns of a slice, shape (n,) each.
 
-    A row below 0 teaches nothing: an id that was not admitted, or a kind that is no choice of the item.
+    A row below 0 teaches nothing: an id that was not admitted, or a kind that neither chooses nor puts away.
     """
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
     ts_ms: NDArray[np.int64]
+    away: NDArray[np.int8]
+    """0: the item was chosen; else how it was put away."""
     listed: NDArray[np.int32]
     """Where the user's list goes in `Lists`, or -1."""
 
@@ -142,12 +147,14 @@ def learn_events(
     for at in range(first, len(e.user)):
         user, item, ts_ms = e.user[at], e.item[at], e.ts_ms[at]
         seq += 1
-        if user >= 0 and item >= 0:
+        if user >= 0 and item >= 0 and e.away[at] == 0:
             train = seq % train_every == 0
             _one_event(m, b, user, item, ts_ms, seq, partition, items, exclude, train, measured, at)
         else:
             measured.rank[at] = np.nan
             measured.loss[at] = np.nan
+            if user >= 0 and item >= 0:
+                put_away(m.dismissals, user, item, ts_ms, e.away[at])
         if e.listed[at] >= 0:
             make_list(m, b, user, ts_ms, seq, exclude, FULL if train_every == 1 else LEAN, lists, e.listed[at])
         if m.interest.filled[0] == BLOCK:
@@ -202,6 +209,7 @@ def _one_event(
     count(p, item, place < 0, ts_ms, seq)
     count_occasion(m.occasion, item, events, gap_class, ts_ms, seq)
     chosen(m.recency, item)
+    take_back(m.dismissals, user, item)
     if exclude and fresh:
         consume(m.consumed, user, item)
     remember(h, user, item, ts_ms, partition)
@@ -258,6 +266,7 @@ def rank(
         c = m.consumed
         for at in range(held(c, user)):
             bar(s, c.item[c.start[user] + at // UNIT, at % UNIT])
+    bar_hidden(m.dismissals, s, user)
     n = shortlist(s, h, m.popularity, m.recency, user, not exclude, effort)
     own = 0 if exclude else min(h.held[user], MOST_OWN[effort])
     describe(
@@ -279,6 +288,7 @@ def rank(
         b.signals,
     )
     score(m.blend, b.work, history, gap, s.items, b.signals, n, b.scores)
+    push_down(m.dismissals, user, now_ms, s.items, n, b.scores)
     return n
 
 
@@ -300,7 +310,9 @@ def make_list(
         item = s.items[best]
         lists.item[row, at] = item
         lists.score[row, at] = b.scores[best]
-        explain(m.blend, b.work, b.signals, best, b.scores[best], lists.contribution[row, at])
+        pushed = pushed_down(m.dismissals, user, item, now_ms)
+        explain(m.blend, b.work, b.signals, best, b.scores[best] + pushed, lists.contribution[row, at])
+        lists.contribution[row, at, DISMISSED] = -pushed
         via = place_of_largest(s, item)
         lists.via[row, at] = h.item[user, via] if via >= 0 else -1
 

@@ -27,6 +27,7 @@ from .categories import categories
 from .config import LearningConfig
 from .consumed import consumed
 from .covisitation import covisitation
+from .dismissals import DISMISS, HIDE, dismissals
 from .histories import histories
 from .interest import interest
 from .interest_trainer import InterestTrainer
@@ -52,6 +53,11 @@ INTERACTIONS = "interactions"
 _CHOICES = (Kind.click, Kind.add_to_cart, Kind.purchase, Kind.like, Kind.rating)
 TEACHING: NDArray[np.bool_] = np.array([kind in _CHOICES for kind in Kind])
 """By kind: whether an event is a choice of its item, which the model learns from and is measured on."""
+_AWAY = {Kind.dismiss: DISMISS, Kind.hide: HIDE}
+PUTS_AWAY: NDArray[np.int8] = np.array([_AWAY.get(kind, 0) for kind in Kind], np.int8)
+"""By kind: how an event puts its item away for its user; 0: not at all."""
+REFRESHING: NDArray[np.bool_] = TEACHING | (PUTS_AWAY > 0)
+"""By kind: whether an event changes its user's list."""
 
 
 class OutOfOrderChunk(ValueError):
@@ -120,6 +126,7 @@ class Step:
             neighbours=neighbours(self.arena, self.items, self.users),
             categories=categories(self.arena, self.items, self.categories),
             interest=interest(self.arena, self.items),
+            dismissals=dismissals(self.arena, self.users),
             blend=blend(self.arena, self.items, starting_weights()),
         )
         self._item_ids = JsonIds(self.items.ids)
@@ -259,8 +266,8 @@ class Step:
         self, chunk: Chunk, columns: InteractionColumns, make: bool | NDArray[np.bool_], train_every: int
     ) -> tuple[Ranked | None, Measured]:
         n = len(columns)
-        teaching = TEACHING[columns.kinds]
-        users = np.where(teaching, self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
+        refreshing = REFRESHING[columns.kinds]
+        users = np.where(refreshing, self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
         if isinstance(make, bool):
             make = last_of_each_user(columns) if make else np.zeros(n, np.bool_)
         at = np.flatnonzero(make & (users >= 0))
@@ -268,7 +275,7 @@ class Step:
         listed[at] = np.arange(len(at), dtype=np.int32)
         lists = reserve_lists(len(at), self.config.list_length)
         measured = reserve_measured(n)
-        events = Events(users, self.items.rows(columns.item_ids), columns.ts_ms, listed)
+        events = Events(users, self.items.rows(columns.item_ids), columns.ts_ms, PUTS_AWAY[columns.kinds], listed)
         done = 0
         while done < n:
             taken = learn_events(
@@ -309,12 +316,12 @@ class Step:
 
 
 def last_of_each_user(columns: Columns) -> NDArray[np.bool_]:
-    """Mark each choice after which its user makes no other, shape (n,); what teaches nothing refreshes no list."""
+    """Mark each event that changes its user's list and is the last such of its user, shape (n,)."""
     last = np.zeros(len(columns), np.bool_)
     if isinstance(columns, ItemColumns):
         return last
-    choices = np.flatnonzero(TEACHING[columns.kinds]).tolist()
-    last[list({columns.user_ids[at]: at for at in choices}.values())] = True
+    changes = np.flatnonzero(REFRESHING[columns.kinds]).tolist()
+    last[list({columns.user_ids[at]: at for at in changes}.values())] = True
     return last
 
 

@@ -15,7 +15,7 @@ from logs import START_MS, chunk_of, columns_of, random_log, simulated
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.step import NOBODY, Step
 from millstream.schemas.columns import InteractionColumns, catalogue_chunk
-from millstream.schemas.records import Item
+from millstream.schemas.records import Item, Kind
 
 CAPPED = LearningConfig(
     max_users=50,
@@ -52,8 +52,10 @@ def digests(step: Step) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def log() -> InteractionColumns:
-    """1,200 events of 80 users on 90 items: more of everything than the caps allow."""
-    return random_log(1_200, users=80, items=90, seed=11)
+    """1,200 events of 80 users on 90 items, some of them dismissals: more of everything than the caps allow."""
+    log = random_log(1_200, users=80, items=90, seed=11)
+    kinds = np.where(np.arange(len(log)) % 20 == 19, Kind.dismiss, log.kinds).astype(np.int8)
+    return replace(log, kinds=kinds)
 
 
 @pytest.fixture(scope="module")

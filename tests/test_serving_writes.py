@@ -136,7 +136,7 @@ async def test_events_are_written_as_their_input_calls_things(
 async def test_a_hidden_item_is_off_the_list_once_it_is_accepted(
     web: httpx.AsyncClient, redis_url: str, prefix: str
 ) -> None:
-    """Of this user alone, and of the kinds in the settings alone."""
+    """Of this user alone, of the kinds in the settings alone, and until they choose it again."""
     await publish(redis_url, prefix, slate("u", "abcd"), slate("v", "abcd"))
     events = [{"user": "u", "item": "a", "kind": "hide"}, {"user": "u", "item": "c", "kind": "purchase"}]
     answer = await web.post("/v1/interactions", json=[*events, {"user": "u", "item": "d"}])
@@ -144,6 +144,9 @@ async def test_a_hidden_item_is_off_the_list_once_it_is_accepted(
     read = (await web.get("/v1/users/u/recommendations")).json()
     assert [each["item_id"] for each in read["items"]] == ["b", "d"]
     assert len((await web.get("/v1/users/v/recommendations")).json()["items"]) == 4
+    await web.post("/v1/interactions", json={"user": "u", "item": "a", "kind": "click"})
+    read = (await web.get("/v1/users/u/recommendations")).json()
+    assert [each["item_id"] for each in read["items"]] == ["a", "b", "d"]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ def test_what_is_written_reads_back(ids: list[str], data: st.DataObject) -> None
     """Ids of any text; parts to five decimals; the score is their sum; only parts that say something are there."""
     rows = st.integers(0, len(ids) - 1)
     item = np.array([data.draw(st.lists(rows, min_size=3, max_size=3))], np.int32)
-    parts = np.array([data.draw(st.lists(st.lists(_part, min_size=5, max_size=5), min_size=3, max_size=3))], np.float32)
+    of_a_place = st.lists(_part, min_size=len(GROUPS), max_size=len(GROUPS))
+    parts = np.array([data.draw(st.lists(of_a_place, min_size=3, max_size=3))], np.float32)
     via = np.array([[data.draw(st.integers(-1, len(ids) - 1)) for _ in range(3)]], np.int32)
     (places,) = written(ids, item, parts, via)
     for place, at in zip(places, range(3), strict=True):

@@ -233,24 +233,36 @@ def test_slates_say_when_and_as_of_what() -> None:
 
 @pytest.mark.parametrize("kind", [Kind.impression, Kind.dismiss, Kind.hide])
 def test_kinds_that_are_no_choice_teach_nothing_and_are_no_targets(kind: Kind) -> None:
-    """No table of the model changes, no rank is measured, no list is made; the event is counted."""
+    """No rank is measured, and no table changes but that of what users put away; the event is counted."""
     step = Step(SMALL)
     step.apply(WHOLE)
-    before, seq = step.arena.digest(), step.seq
+    before, seq = {name: table.digest() for name, table in step.arena.tables.items()}, step.seq
     columns = columns_of(LOG.user_ids[:50], LOG.item_ids[:50], kinds=[kind] * 50, offsets=range(10_000, 10_050))
     applied = step.apply(chunk_of(columns, start=WHOLE.end))
-    assert step.arena.digest() == before
-    assert applied.slates(0) == []
+    after = {name: table.digest() for name, table in step.arena.tables.items()}
+    assert {name for name in before if before[name] != after[name]} <= {"dismissals"}
     assert applied.measured is not None
     assert np.isnan(applied.measured.rank).all()
     assert not TEACHING[kind]
     assert step.seq == seq + 50
 
 
+def test_an_impression_changes_no_list_and_what_is_put_away_does() -> None:
+    """So the one makes none, and the other one a user."""
+    for kind, refreshed in ((Kind.impression, 0), (Kind.dismiss, 1), (Kind.hide, 1)):
+        step = Step(SMALL)
+        step.apply(WHOLE)
+        columns = columns_of(LOG.user_ids[:50], LOG.item_ids[:50], kinds=[kind] * 50, offsets=range(10_000, 10_050))
+        made = step.apply(chunk_of(columns, start=WHOLE.end)).slates(0)
+        assert len(made) == refreshed * len(set(LOG.user_ids[:50]))
+
+
 @both
 def test_a_slates_reasons_sum_to_the_score_it_was_ranked_by(config: LearningConfig) -> None:
     """Within 1e-4 of it, relatively; each names a group of signals once; items stand by falling score."""
-    applied = Step(config).apply(WHOLE)
+    step = Step(config)
+    step.apply(WHOLE.cut(0, 50))  # before the first choice there is nothing to list
+    applied = step.apply(WHOLE.cut(50, len(LOG)))
     assert applied.ranked is not None
     for slate, ranked in zip(applied.slates(0), applied.ranked.lists.score.tolist(), strict=True):
         assert slate.items

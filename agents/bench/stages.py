@@ -136,5 +136,6 @@ def _events(step: Step, columns: InteractionColumns) -> Events:
         user=np.where(TEACHING[columns.kinds], step.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32),
         item=step.items.rows(columns.item_ids),
         ts_ms=columns.ts_ms,
+        away=np.zeros(len(columns), np.int8),
         listed=np.full(len(columns), NOT_ADMITTED, np.int32),
     )

@@ -20,7 +20,7 @@ from millstream.agents.evaluate_report import (
     result_table,
 )
 from millstream.agents.evaluate_task import Task, takes_task
-from millstream.agents.warm_up import compile_kernels_saying_so
+from millstream.agents.warm_up import compile_kernels_saying_so, load_training
 from millstream.online_learning.ablation import ablate
 from millstream.online_learning.bootstrap import compare
 from millstream.online_learning.evaluation import evaluate
@@ -55,6 +55,7 @@ def command(task: Task, save: Path | None, saved: Path | None, with_parts: bool,
     config = task.config()
     ranks = read_ranks(saved) if saved else None
     compile_kernels_saying_so()
+    load_training()
     began_s = time.perf_counter()
     loaded = task.load()
     columns = loaded.columns

@@ -25,7 +25,7 @@ from millstream.agents.tune_report import (
     verdict,
 )
 from millstream.agents.tune_search import Found, new_study, search
-from millstream.agents.warm_up import compile_kernels_saying_so
+from millstream.agents.warm_up import compile_kernels_saying_so, load_training
 from millstream.online_learning.bootstrap import compare
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.evaluation import Evaluation, evaluate
@@ -59,6 +59,7 @@ def command(task: Task, trials: int, seed: int, as_json: bool) -> None:
     study = new_study(seed)
     present = task.config()
     compile_kernels_saying_so()
+    load_training()
     loaded = task.load()
     events = len(loaded.columns)
     try:

@@ -59,6 +59,9 @@ _REMEDIES = {
     RejectCode.timestamp_in_seconds: "multiply by 1,000",
     RejectCode.timestamp_ahead: "send milliseconds; see whether the sender's clock is right",
 }
+_CHOICES = frozenset({Kind.click, Kind.add_to_cart, Kind.purchase, Kind.like, Kind.rating})
+_Rules = defaultdict[str, dict[str, int | None]]
+"""User to item to the place of the event that hides it last, None where it was chosen after that."""
 _log = logging.getLogger(__name__)
 
 
@@ -67,7 +70,7 @@ def interactions(
 ) -> APIRouter:
     """Return the route that writes to `target`, an input of the worker, under the names that input uses.
 
-    An event of `hide_kinds` keeps its item off the user's lists as soon as it is accepted.
+    An event of `hide_kinds` keeps its item off the user's lists as soon as it is accepted, until they choose it again.
     """
     router = APIRouter(tags=["write"])
     ours = InputMapping(default_kind=target.default_kind)
@@ -96,22 +99,20 @@ def interactions(
                 f"send 1 to {most:,} at a time",
                 field="body",
             )
-        verdicts, records, hide = _judge(sent, time.time_ns() // 1_000_000)
+        verdicts, records, rules = _judge(sent, time.time_ns() // 1_000_000)
         await writer.write(records)
-        await _hide(hide, verdicts)
+        await _keep_rules(rules, verdicts)
         accepted = len(records)
         metrics.events("accepted", accepted)
         metrics.events("rejected", len(sent) - accepted)
         answer = {"accepted": accepted, "rejected": len(sent) - accepted, "verdicts": verdicts}
         return Response(orjson.dumps(answer), 202 if accepted else 422, media_type=JSON)
 
-    def _judge(
-        sent: Sequence[Any], now_ms: int
-    ) -> tuple[list[dict[str, Any]], list[Record], dict[str, list[tuple[int, str]]]]:
-        """Return a verdict an event, the records to write, and by user which places hide which item."""
+    def _judge(sent: Sequence[Any], now_ms: int) -> tuple[list[dict[str, Any]], list[Record], _Rules]:
+        """Return a verdict an event, the records to write, and what the events say of whose rules."""
         verdicts: list[dict[str, Any]] = []
         records: list[Record] = []
-        hide: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+        rules: _Rules = defaultdict(dict)
         for index, each in enumerate(sent):
             event = _event(each, now_ms)
             value = event if isinstance(event, Flaw) else _encode(event, each)
@@ -119,10 +120,12 @@ def interactions(
                 records.append(Record(event.user_id.encode(), value))
                 verdicts.append(_verdict(index, None))
                 if event.kind in hiding:
-                    hide[event.user_id].append((index, event.item_id))
+                    rules[event.user_id][event.item_id] = index
+                elif event.kind in _CHOICES:
+                    rules[event.user_id][event.item_id] = None
             elif isinstance(value, Flaw):
                 verdicts.append(_verdict(index, value))
-        return verdicts, records, hide
+        return verdicts, records, rules
 
     def _event(sent: Any, now_ms: int) -> Event | Flaw:
         if not isinstance(sent, dict):
@@ -138,16 +141,20 @@ def interactions(
             return Flaw(RejectCode.wrong_type, f"the event is {len(value):,} bytes; at most {MAX_EVENT_BYTES:,}")
         return value
 
-    async def _hide(hide: dict[str, list[tuple[int, str]]], verdicts: list[dict[str, Any]]) -> None:
-        for user_id, items in hide.items():
+    async def _keep_rules(rules: _Rules, verdicts: list[dict[str, Any]]) -> None:
+        for user_id, items in rules.items():
+            hide = {item: index for item, index in items.items() if index is not None}
             try:
-                await kept_off.hide(user_id, [item for _, item in items])
+                if hide:
+                    await kept_off.hide(user_id, hide)
+                if len(hide) < len(items):
+                    await kept_off.unhide(user_id, [item for item in items if item not in hide])
             except RedisError as error:
                 _log.warning("rules of a user could not be stored: %s", error)
                 done = False
             else:
                 done = True
-            for index, _ in items:
+            for index in hide.values():
                 verdicts[index]["hidden"] = done
 
     return router
