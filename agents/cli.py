@@ -21,7 +21,7 @@ COMMANDS = {
     "replay": "Put a recorded log onto Kafka.",
     "recommend": "Show one user's list, why each item is on it, and how old it is.",
     "watch": "Follow refreshed lists as they are published.",
-    "serve": "Serve lists over HTTP.",
+    "serve": "Serve lists over HTTP, and take events and items.",
     "evaluate": "Measure how well lists predict a recorded log.",
     "tune": "Search the settings that matter on a log, and report on the rest of it.",
     "weights": "Show what each signal of the learned blend counts for.",

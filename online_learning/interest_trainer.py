@@ -25,6 +25,9 @@ from .popularity import ALL_TIME, EVENTS, Popularity
 
 T = TypeVar("T")
 
+_ENDS_WITHIN_S = 10.0
+"""A block takes milliseconds, loading torch some seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -103,10 +106,10 @@ class InterestTrainer:
 
     def _submit(self, job: Callable[[], T]) -> Future[T]:
         if self._thread is None:
-            # a daemon: loading torch must not keep a worker alive that was told to stop
+            # a daemon, and awaited for a while at the end: what hangs in torch must not keep a worker alive
             self._thread = threading.Thread(target=_work, args=(self._jobs,), name="millstream-interest", daemon=True)
             self._thread.start()
-            weakref.finalize(self, self._jobs.put, None)
+            weakref.finalize(self, _end, self._jobs, self._thread)
         future: Future[T] = Future()
         self._jobs.put(lambda: _settle(future, job))
         return future
@@ -145,6 +148,13 @@ def _pooling(part: Interest) -> tuple[NDArray[np.float32], ...]:
 def _work(jobs: SimpleQueue[Callable[[], None] | None]) -> None:
     while (job := jobs.get()) is not None:
         job()
+
+
+def _end(jobs: SimpleQueue[Callable[[], None] | None], thread: threading.Thread) -> None:
+    """End the thread, at the latest when the interpreter ends: one that ends within torch aborts the process."""
+    jobs.put(None)
+    if thread is not threading.current_thread():
+        thread.join(_ENDS_WITHIN_S)
 
 
 def _settle(future: Future[T], job: Callable[[], T]) -> None:

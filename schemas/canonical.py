@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import orjson
 from .columns import InteractionColumns
 from .mapping import OUR_FIELDS, InputMapping
 from .records import Kind
-from .rules import pick
+from .rules import Event, pick
 
 COLUMN_FIELDS = ("user_id", "item_id", "kind", "ts_ms", "value")
 """The fields of ours that columns hold."""
@@ -26,6 +27,25 @@ def extras_of(record: Mapping[str, Any], mapping: InputMapping) -> dict[str, Any
         if value is not None:
             extras[ours] = value
     return extras or None
+
+
+def canonical_event(event: Event, mapping: InputMapping, extras: Mapping[str, Any] | None = None) -> bytes:
+    """Return one event as a JSON message that an input of this mapping decodes to the same event.
+
+    `extras` as `extras_of` gives them. Raises `WrongMapping` if the mapping has no name for the event's kind.
+    """
+    user_name, item_name, kind_name, ts_name, value_name = (mapping.names(name)[0] for name in COLUMN_FIELDS)
+    record: dict[str, Any] = {
+        user_name: event.user_id,
+        item_name: event.item_id,
+        kind_name: mapping.kind_name(event.kind),
+        ts_name: event.ts_ms,
+    }
+    if not math.isnan(event.value):
+        record[value_name] = event.value
+    if extras:
+        record.update((mapping.names(name)[0], extra) for name, extra in extras.items())
+    return orjson.dumps(record)
 
 
 def canonical_events(

@@ -47,7 +47,8 @@ class Record(NamedTuple):
     """One message to send."""
 
     key: bytes
-    value: bytes
+    value: bytes | None
+    """None: a tombstone, which removes the key from a compacted topic."""
     headers: Sequence[tuple[str, bytes]] = ()
 
 

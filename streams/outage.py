@@ -12,7 +12,8 @@ _log = logging.getLogger(__name__)
 class Outage:
     """The state of one connection as its user sees it. One writer, or several that agree.
 
-    After `lost`, `resting` holds for `rest_s`: whoever must answer at once leaves the system alone meanwhile.
+    After `lost`, `resting` holds for `rest_s`: whoever must answer at once leaves the system alone meanwhile, and after
+    that `may_try` lets one of them through each `rest_s`, until one comes back.
     """
 
     def __init__(self, system: str, *, rest_s: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,6 +32,16 @@ class Outage:
     def resting(self) -> bool:
         """Whether to leave the system alone for now."""
         return self._lost_at_s is not None and self._clock() < self._rest_until_s
+
+    def may_try(self) -> bool:
+        """Return whether to try now. While the system is lost, one caller in `rest_s` is told yes, the others no."""
+        if self._lost_at_s is None:
+            return True
+        now_s = self._clock()
+        if now_s < self._rest_until_s:
+            return False
+        self._rest_until_s = now_s + self._rest_s
+        return True
 
     def lost(self, why: object) -> None:
         """Note a failed try; the first of a row is logged, with what failed."""

@@ -1,7 +1,8 @@
 """The keys of the Redis topic: which list of which user lives where, and what a feed pointer means.
 
-`rec:LIST:USER` holds a list, `rec:LIST:` the popular one, `recs` is the feed; a prefix from the settings stands
-before each. A user's id may hold colons, a list's name may not, so a pointer `LIST:USER` always splits one way.
+`rec:LIST:USER` holds a list, `rec:LIST:` the popular one, `recs` is the feed; `rule:USER` and `withdrawn` hold the
+items that may not be shown to a user, or to anybody. A prefix from the settings stands before each. A user's id may
+hold colons, a list's name may not, so a pointer `LIST:USER` always splits one way.
 """
 
 from __future__ import annotations
@@ -23,6 +24,21 @@ def list_key(prefix: str, list_name: str, user_id: str) -> str:
 def feed_key(prefix: str) -> str:
     """Return the key of the feed, a stream with fields `k` (`LIST:USER`) and `v` (24 bytes of version)."""
     return f"{prefix}recs"
+
+
+def rule_prefix(prefix: str) -> str:
+    """Return what stands before `USER` in every key of a user's rules."""
+    return f"{prefix}rule:"
+
+
+def rule_key(prefix: str, user_id: str) -> str:
+    """Return the key of what a user's rules keep off their lists (`millstream.schemas.item_sets`)."""
+    return f"{prefix}rule:{user_id}"
+
+
+def withdrawn_key(prefix: str) -> str:
+    """Return the key of what is shown to nobody (`millstream.schemas.item_sets`)."""
+    return f"{prefix}withdrawn"
 
 
 def split_pointer(pointer: str) -> tuple[str, str]:

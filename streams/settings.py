@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from millstream.online_learning.config import LearningConfig
 from millstream.schemas.mapping import InputMapping
+from millstream.schemas.records import Kind
 
 from .wrong_settings import (
     CONFIG_VARIABLE,
@@ -38,6 +39,7 @@ __all__ = [
     "Input",
     "Kafka",
     "Redis",
+    "Serve",
     "Settings",
     "Snapshots",
     "Topics",
@@ -99,6 +101,20 @@ def _at_least_one(inputs: tuple[Input, ...]) -> tuple[Input, ...]:
     return inputs
 
 
+def _api_key(key: str) -> str:
+    if len(key) < 16 or not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError("an API key has at least 16 printable ASCII characters and no blank")
+    return key
+
+
+def _kind_name(name: str) -> str:
+    if name not in Kind.__members__:
+        raise ValueError(f"no kind is called {name!r}; ours: {', '.join(Kind.__members__)}")
+    return name
+
+
+KindName = Annotated[str, AfterValidator(_kind_name)]
+ApiKey = Annotated[str, AfterValidator(_api_key)]
 TopicName = Annotated[str, AfterValidator(_topic_name)]
 
 
@@ -187,6 +203,32 @@ class Worker(_Section):
     status_every_s: float = Field(default=0.25, gt=0)
 
 
+class Serve(_Section):
+    """How lists are served over HTTP."""
+
+    read_keys: tuple[ApiKey, ...] = ()
+    """API keys of those who may read lists."""
+    write_keys: tuple[ApiKey, ...] = ()
+    """Of those who may also send events."""
+    admin_keys: tuple[ApiKey, ...] = ()
+    """Of those who may also change and withdraw items. Without any key of the three, only loopback is served."""
+    rate_per_s: float = Field(default=1_000.0, ge=0)
+    """Requests a second of one key (without keys: of one address); 0: any number."""
+    max_body_bytes: int = Field(default=1_048_576, ge=1_024)
+    max_events: int = Field(default=1_000, ge=1)
+    """Events in one request."""
+    cors_origins: tuple[str, ...] = ()
+    """Web pages that may ask from a browser, as `https://shop.example`; `*`: any."""
+    static_items: tuple[str, ...] = ()
+    """What to show when there is no list at all, or Redis is away."""
+    cached: bool = False
+    """Whether lists stay in the serving process for as long as Redis says that they have not changed."""
+    hide_kinds: tuple[KindName, ...] = (Kind.hide.name,)
+    """Kinds of event that keep their item off the user's lists, as soon as they are accepted; `purchase` is another."""
+    write_timeout_s: float = Field(default=5.0, gt=0)
+    """How long an event may take to be acknowledged by Kafka before its sender is told to try again."""
+
+
 class Settings(BaseSettings):
     """All settings of a pipeline, checked as a whole when it starts."""
 
@@ -201,6 +243,7 @@ class Settings(BaseSettings):
     learning: Annotated[LearningConfig, AfterValidator(_sizes)] = LearningConfig()
     snapshots: Snapshots = Snapshots()
     worker: Worker = Worker()
+    serve: Serve = Serve()
 
     @model_validator(mode="after")
     def _topics_do_not_meet(self) -> Settings:

@@ -54,8 +54,11 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "user_id": answer.user_id,
         "list": answer.list,
         "items": items_json(answer.items),
+        "slate_id": answer.slate_id,
         "version": None if answer.version is None else version_json(answer.version),
         "as_of_ms": answer.as_of_ms,
         "age_ms": answer.age_ms,
         "fallback": answer.fallback,
+        "because": answer.because,
+        "withheld": answer.withheld,
     }

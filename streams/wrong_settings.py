@@ -143,7 +143,8 @@ def wrong_settings(error: ValidationError, sources: Sources, settings: type[Base
         values[place] = problem["input"]
     lines = []
     for place, found in messages.items():
-        value = "" if found == [_MISSING] else f" = {_shown(values[place])}"
+        untold = found == [_MISSING] or any("key" in str(part) for part in place)  # no secret is repeated
+        value = "" if untold else f" = {_shown(values[place])}"
         lines.append((f"{sources.written_name(place)}{value}: " if place else "") + ", or ".join(found))
     return lines
 

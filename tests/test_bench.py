@@ -68,9 +68,11 @@ def bench(*options: str, env: dict[str, str], cwd: Path) -> dict[str, Any]:
 
 def left_behind(kafka: str, redis_url: str) -> set[str]:
     """Return the topics and keys that a bench made on servers which are not its own, and that are still there."""
-    admin = KafkaAdminClient(bootstrap_servers=kafka)
-    topics = {topic for topic in admin.list_topics() if topic.startswith("bench-")}
-    admin.close()
+    topics: set[str] = set()
+    if kafka:
+        admin = KafkaAdminClient(bootstrap_servers=kafka)
+        topics = {topic for topic in admin.list_topics() if topic.startswith("bench-")}
+        admin.close()
     with redis.Redis.from_url(redis_url) as client:
         return topics | {key.decode() for key in client.scan_iter(match="bench-*")}
 
@@ -235,6 +237,23 @@ def test_what_the_shortlist_missed_is_put_down_to_what_met_it() -> None:
     assert [source_of(step, b, row) for row in (i, j)] == ["popular", "second_order"]
     b.scratch.sums[j, KNN] = 1
     assert source_of(step, b, j) == "neighbours"
+
+
+def test_read_measures_the_reader_and_http_against_their_floors(redis_url: str, tmp_path: Path) -> None:
+    """Needs no Kafka; whatever is read is checked to be what was published."""
+    options = ("--events", "2000", "--seconds", "0.3", "--rate", "50", "--runs", "1")
+    found = bench("read", *options, env=variables("127.0.0.1:1", redis_url), cwd=tmp_path)
+    assert set(found["ratios"]) == {"reader_over_get", "http_over_fastapi", "http_p99_over_fastapi"}
+    assert found["figures"]["cache_hit_us"] < found["figures"]["reader_us"]
+    assert left_behind("", redis_url) == set()
+
+
+def test_read_is_measured_beside_a_worker_at_work(kafka: LocalKafka, redis_url: str, tmp_path: Path) -> None:
+    """The worker learned at the rate asked for, or the run would be void; nothing of it is left."""
+    options = ("--events", "1000", "--seconds", "0.5", "--rate", "50", "--runs", "1", "--loop-rate", "50")
+    found = bench("read", *options, env=variables(kafka.bootstrap, redis_url), cwd=tmp_path)
+    assert "http_beside_loop_p99_over_fastapi" in found["ratios"]
+    assert left_behind(kafka.bootstrap, redis_url) == set()
 
 
 def test_ctrl_c_stops_all_it_started(kafka: LocalKafka, redis_url: str, tmp_path: Path) -> None:

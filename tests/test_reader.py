@@ -21,7 +21,8 @@ from millstream.streams.answer import Answer
 from millstream.streams.feed import FeedCursor
 from millstream.streams.local_process import free_ports
 from millstream.streams.local_redis import LocalRedis
-from millstream.streams.reader import REST_S, AsyncReader, Reader
+from millstream.streams.read_core import REST_S
+from millstream.streams.reader import AsyncReader, Reader
 from millstream.streams.redis_connection import connect, connect_sync
 from millstream.streams.redis_topic import RedisTopic
 
@@ -80,7 +81,7 @@ def test_a_known_user_gets_their_own_list(top: Callable[..., Answer], redis_url:
 
 def test_an_unknown_user_gets_the_popular_list(top: Callable[..., Answer], redis_url: str, prefix: str) -> None:
     """The answer says so, and how old the popular list is."""
-    assert top("u") == Answer(user_id="u", list="main", fallback="empty")
+    assert top("u") == Answer(user_id="u", list="main", fallback="empty", because="no_list")
     publish(redis_url, prefix, slate("", 9))
     answer = top("u")
     assert [item.item_id for item in answer.items] == ["-item0", "-item1", "-item2"]
@@ -131,7 +132,7 @@ def test_redis_that_refuses_costs_milliseconds(caplog: pytest.LogCaptureFixture)
     with Reader(f"redis://127.0.0.1:{port}") as reader, caplog.at_level(logging.WARNING):
         started_s = time.perf_counter()
         for _ in range(200):
-            assert reader.top("u") == Answer(user_id="u", list="main", fallback="unavailable")
+            assert reader.top("u") == Answer(user_id="u", list="main", fallback="unavailable", because="unavailable")
         assert time.perf_counter() - started_s < 0.5
     assert len(caplog.records) == 1
 

@@ -8,9 +8,9 @@ Reads the topic from its beginning and stores, for each event, an empty list who
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
+import uvloop
 from aiokafka import AIOKafkaConsumer  # type: ignore[import-untyped]  # it ships no types
 
 from millstream.agents.leash import end_with_starter
@@ -52,4 +52,4 @@ def _empty(user: str, version: Version) -> bytes:
 
 if __name__ == "__main__":
     end_with_starter()
-    asyncio.run(consume(*sys.argv[1:]))
+    uvloop.run(consume(*sys.argv[1:]))

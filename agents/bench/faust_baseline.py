@@ -16,6 +16,7 @@ import uuid
 
 import faust
 import orjson
+import uvloop
 from faust.app import BootStrategy
 
 from millstream.agents.leash import end_with_starter
@@ -66,6 +67,4 @@ async def count(brokers: str, topic: str, events: int, folder: str) -> float:
 if __name__ == "__main__":
     end_with_starter()
     _brokers, _topic, _events, _folder = sys.argv[1:]
-    print(
-        json.dumps({"events": int(_events), "elapsed_s": asyncio.run(count(_brokers, _topic, int(_events), _folder))})
-    )
+    print(json.dumps({"events": int(_events), "elapsed_s": uvloop.run(count(_brokers, _topic, int(_events), _folder))}))

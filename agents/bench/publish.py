@@ -36,7 +36,7 @@ async def publish(where: Place, *, events: int, seconds: float, runs: int, say: 
 
     The lists are real ones, made of so many simulated events. Raises `WrongResult` if Redis refused one.
     """
-    slates = await asyncio.to_thread(_slates, where.settings, events, say)
+    slates = await asyncio.to_thread(newest_slates, where.settings, events, say)
     size_bytes = sum(len(slate.stored) for slate in slates) / len(slates)
     say(f"{len(slates):,} lists of {size_bytes:,.0f} bytes on average")
     client = connect(where.settings.redis.url, timeout_s=10.0)
@@ -72,7 +72,7 @@ async def publish(where: Place, *, events: int, seconds: float, runs: int, say: 
     )
 
 
-def _slates(settings: Settings, events: int, say: Say) -> list[EncodedSlate]:
+def newest_slates(settings: Settings, events: int, say: Say) -> list[EncodedSlate]:
     """Return the newest list of every user of the simulated log."""
     say(f"making lists of {events:,} simulated events")
     columns, step = shoppers_log(events), Step(settings.learning)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import uvloop
 from rich.console import Console
 
 from millstream.agents.bench.report import Report, WrongResult
@@ -182,6 +183,35 @@ def learn_command(
     _report(run, as_json)
 
 
+@command.command("read")
+@click.option(
+    "--events", type=click.IntRange(1_000), default=20_000, show_default=True, help="Events to make lists of."
+)
+@click.option("--seconds", type=click.FloatRange(0.1), default=5.0, show_default=True, help="For each side of a turn.")
+@click.option("--rate", type=click.FloatRange(1), default=500.0, show_default=True, help="Requests/s, open loop.")
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Turns of both; the lowest counts.")
+@click.option("--loop-rate", type=click.FloatRange(0), default=0.0, help="Events/s that a worker learns beside it.")
+@_json_option
+def read_command(events: int, seconds: float, rate: float, runs: int, loop_rate: float, as_json: bool) -> None:
+    """The reader against redis-py's GET, the cache, and `serve` against a bare FastAPI handler.
+
+    \b
+    Examples:
+      millstream bench read --json
+      millstream bench read --loop-rate 1000
+    """
+    from millstream.agents.bench.place import place
+    from millstream.agents.bench.read import read
+
+    def run() -> Report:
+        with place(_say, with_kafka=loop_rate > 0) as where:
+            return _stoppable(
+                read(where, events=events, seconds=seconds, rate=rate, runs=runs, loop_rate=loop_rate, say=_say)
+            )
+
+    _report(run, as_json)
+
+
 @command.command("rank")
 @click.option(
     "--items", "sizes", default="10000,100000,1000000", show_default=True, help="Catalogues, with commas between."
@@ -255,7 +285,7 @@ def _stoppable(work: Coroutine[Any, Any, Report]) -> Report:
         return await work
 
     try:
-        return asyncio.run(until_told())
+        return uvloop.run(until_told())
     finally:
         ignore_signals()
 

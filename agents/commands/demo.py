@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
+import uvloop
 from rich.console import Console
 from rich.live import Live
 
@@ -146,7 +147,7 @@ def _run(
                 ensure_topics(used.settings)
             say("starting the worker; the first time, it compiles the learner for about a minute")
             try:
-                summary = asyncio.run(_watch(log, used, watched, rate, Path(folder), console, say))
+                summary = uvloop.run(_watch(log, used, watched, rate, Path(folder), console, say))
             finally:
                 # taking down what runs is not to be broken off by a second Ctrl-C
                 ignore_signals()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import uvloop
 from kafka import TopicPartition  # type: ignore[import-untyped]  # kafka-python ships no types
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec  # type: ignore[import-untyped]
 from rich.console import Console
@@ -100,7 +101,7 @@ def command(
         click.echo(f"… {len(recorded.rejects):,} lines left out in all", err=True)
     _check_topic(settings.kafka.bootstrap_servers, topic, recorded, yes)
     with _progress(len(recorded.columns)) as on_sent:
-        report = asyncio.run(_run(recorded, settings, topic, mapping, rate, speed, on_sent))
+        report = uvloop.run(_run(recorded, settings, topic, mapping, rate, speed, on_sent))
     _say(report, recorded, topic, as_json)
     if report.stopped:
         ctx.exit(_INTERRUPTED)

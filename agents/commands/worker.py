@@ -9,6 +9,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import click
+import uvloop
 
 from millstream.agents.errors import Problem
 from millstream.streams.errors import Unavailable
@@ -39,7 +40,7 @@ def command(as_json: bool) -> None:
     from millstream.agents.app import app
 
     app.pipeline.hash_at_end = as_json
-    summary = asyncio.run(_run(app))
+    summary = uvloop.run(_run(app))
     if as_json:
         click.echo(
             json.dumps(

@@ -1,0 +1,90 @@
+"""The routes that read lists: one user's, several users' at once, the popular one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import ValidationError
+
+from millstream.schemas.rejects import Flaw, RejectCode
+from millstream.schemas.rules import judge_id
+from millstream.streams.answer import NOTHING
+from millstream.streams.reader import AsyncReader
+from millstream.streams.redis_keys import POPULAR
+from millstream.streams.slate_json import answer_json
+
+from . import ids as _ids  # noqa: F401  # so that paths may say {user:id}
+from .bodies import body_of, json_body
+from .metrics import Metrics
+from .models import MAX_EXCLUDED_IN_URL, MAX_K, BatchIn, BatchOut, ListOut, refusals
+from .refused import JSON, Refused
+
+K = Annotated[int, Query(ge=1, le=MAX_K, description="How many items at most.")]
+ListName = Annotated[str, Query(pattern="^[^:]+$", max_length=256, description="Which list.")]
+Exclude = Annotated[
+    list[str] | None,
+    Query(max_length=MAX_EXCLUDED_IN_URL, description="Items to leave out, such as those on the page; repeat it."),
+]
+User = Annotated[str, Path(min_length=1, max_length=256, description="The user's id.")]
+
+
+def reads(reader: AsyncReader, metrics: Metrics) -> APIRouter:
+    """Return the routes over `reader`."""
+    router = APIRouter(tags=["read"])
+
+    @router.get("/v1/users/{user:id}/recommendations", response_model=ListOut, responses=refusals(422))
+    async def recommendations(user: User, k: K = 10, list: ListName = "main", exclude: Exclude = None) -> Response:
+        """Return the user's list; without one of theirs, the popular one. Answers in time even while Redis is away."""
+        checked_id(user, "path.user")
+        answer = await reader.top(user, k, checked_list(list), frozenset(exclude) if exclude else NOTHING)
+        metrics.answer(answer)
+        return Response(orjson.dumps(answer_json(answer)), media_type=JSON)
+
+    @router.post(
+        "/v1/recommendations",
+        response_model=BatchOut,
+        responses=refusals(400, 413, 415, 422),
+        openapi_extra={"requestBody": body_of(BatchIn)},
+    )
+    async def batch(request: Request) -> Response:
+        """Return the lists of several users, in their order, read at once."""
+        try:
+            asked = BatchIn.model_validate(await json_body(request))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(["body", *map(str, first["loc"])])
+            raise Refused(422, str(first["type"]), f"{field}: {first['msg']}", "see /docs", field=field) from None
+        for place, user in enumerate(asked.users):
+            checked_id(user, f"body.users.{place}")
+        answers = await reader.top_many(
+            asked.users, asked.k, checked_list(asked.list, "body"), frozenset(asked.exclude)
+        )
+        for answer in answers:
+            metrics.answer(answer)
+        return Response(orjson.dumps({"answers": [answer_json(answer) for answer in answers]}), media_type=JSON)
+
+    @router.get("/v1/popular", response_model=ListOut, responses=refusals(422))
+    async def popular(k: K = 10, list: ListName = "main", exclude: Exclude = None) -> Response:
+        """Return the popular list: what is shown to somebody nothing is known about."""
+        answer = await reader.top(POPULAR, k, checked_list(list), frozenset(exclude) if exclude else NOTHING)
+        metrics.answer(answer)
+        return Response(orjson.dumps(answer_json(answer)), media_type=JSON)
+
+    return router
+
+
+def checked_id(value: str, field: str, missing: RejectCode = RejectCode.missing_user) -> str:
+    """Return an id as the rules of events have it. Raises `Refused` with what is wrong with it."""
+    judged = judge_id(field, value, missing)
+    if isinstance(judged, Flaw):
+        raise Refused(422, judged.code.value, judged.text, "an id has 1 to 256 bytes of UTF-8, no NUL", field=field)
+    return judged
+
+
+def checked_list(name: str, where: str = "query") -> str:
+    """Return a list's name. Raises `Refused` where Redis could not hold it."""
+    if not name.isprintable() and any("\ud800" <= each <= "\udfff" for each in name):
+        raise Refused(422, "bad_id", "list has half a surrogate pair in it", "send UTF-8", field=f"{where}.list")
+    return name

@@ -1,0 +1,131 @@
+"""What the blocking and the asyncio reader share, so that they cannot differ: everything but the round trip itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+
+from .answer import Answer, Found, ListReading, answer_of, checked_k
+from .invalidations import Invalidations
+from .list_cache import Fetch, ListCache
+from .outage import Outage
+from .redis_keys import checked_list_name
+
+REST_S = 0.1
+"""How long after a failed read no other is tried but one, so that a hung Redis is not queued on."""
+
+
+class ReadCore:
+    """Everything but the round trip. A read is `cached`; else `begin`, an MGET, and `answers` or `unavailable`.
+
+    What `begin` returned goes to one of these two, or to `abandon`. Threads may share it.
+    """
+
+    def __init__(
+        self, url: str, prefix: str, *, static: Sequence[str], cached: bool, clock_ms: Callable[[], int]
+    ) -> None:
+        self.outage = Outage("redis (lists)", rest_s=REST_S)
+        self.cache = ListCache(prefix) if cached else None
+        self._reading = ListReading(prefix, static)
+        self._clock_ms = clock_ms
+        self._url = url
+        self._invalidations: Invalidations | None = None
+        self._starting = threading.Lock()
+
+    def cached(self, user: str, k: int, list_name: str, exclude: Collection[str]) -> Answer | None:
+        """Return the answer if it needs no round trip. Raises ValueError for a question that cannot be answered."""
+        if k < 1 or not list_name or ":" in list_name:
+            checked_k(k)
+            checked_list_name(list_name)
+        if self.cache is None:
+            return None
+        found = self.cache.get(list_name, user)
+        if found is None:
+            return None
+        answer = answer_of(found, list_name, user, k, self._clock_ms(), exclude)
+        # excluded whole: another list has to stand in, and that one is not in the cache under this user
+        return answer if answer.items or not exclude else None
+
+    def begin(self, list_name: str, users: Sequence[str]) -> tuple[list[bytes], Fetch | None]:
+        """Return the keys to fetch, and what `end` wants back."""
+        if self.cache is None:
+            return self._reading.keys(list_name, users), None
+        if self._invalidations is None:
+            self._listen()
+        return self._reading.keys(list_name, users), self.cache.begin(list_name, users)
+
+    def answers(
+        self,
+        values: Sequence[bytes | None],
+        fetch: Fetch | None,
+        users: Sequence[str],
+        k: int,
+        list_name: str,
+        exclude: Collection[str],
+    ) -> list[Answer]:
+        """Return the answers that the fetched values give, and keep in the cache what may be kept."""
+        reading, now_ms = self._reading, self._clock_ms()
+        withdrawn, popular = values[0], values[1]
+        answers: list[Answer] = []
+        keep: list[tuple[str, Found]] = []
+        for place, user in enumerate(users):
+            own, rule = values[2 + 2 * place], values[3 + 2 * place]
+            found = reading.found(list_name, user, withdrawn, popular, own, rule)
+            answer = answer_of(found, list_name, user, k, now_ms, exclude)
+            if exclude and not answer.items:
+                instead = reading.found(list_name, user, withdrawn, popular, own, rule, exclude)
+                answer = answer_of(instead, list_name, user, k, now_ms)
+            answers.append(answer)
+            keep.append((user, found))
+        if fetch is not None and self.cache is not None:
+            self.cache.end(fetch, keep)
+        return answers
+
+    def abandon(self, fetch: Fetch | None) -> None:
+        """Forget a fetch that came to nothing."""
+        if fetch is not None and self.cache is not None:
+            self.cache.end(fetch)
+
+    def unavailable(
+        self, fetch: Fetch | None, users: Sequence[str], k: int, list_name: str, exclude: Collection[str]
+    ) -> list[Answer]:
+        """Return the answers given while Redis does not answer."""
+        self.abandon(fetch)
+        found = self._reading.found_nothing(exclude)
+        return [answer_of(found, list_name, user, k, 0) for user in users]
+
+    def close(self) -> None:
+        """Stop hearing of changes."""
+        with self._starting:
+            invalidations, self._invalidations = self._invalidations, None
+        if invalidations is not None:
+            invalidations.stop()
+
+    def _listen(self) -> None:
+        assert self.cache is not None
+        with self._starting:
+            if self._invalidations is None:
+                self._invalidations = Invalidations(self._url, self.cache)
+                self._invalidations.start()
+
+
+def split(
+    core: ReadCore, users: Sequence[str], k: int, list_name: str, exclude: Collection[str]
+) -> tuple[dict[str, Answer], Sequence[str]]:
+    """Return the answers that need no round trip, by user, and the users that do, each once."""
+    checked_k(k)
+    checked_list_name(list_name)
+    known: dict[str, Answer] = {}
+    for user in users if core.cache is not None else ():
+        answer = core.cached(user, k, list_name, exclude)
+        if answer is not None:
+            known[user] = answer
+    return known, [user for user in dict.fromkeys(users) if user not in known]
+
+
+def joined(
+    users: Sequence[str], known: dict[str, Answer], missing: Sequence[str], read: Sequence[Answer]
+) -> Sequence[Answer]:
+    """Return one answer a user, in their order."""
+    found = known | dict(zip(missing, read, strict=True))
+    return [found[user] for user in users]
