@@ -27,7 +27,7 @@ from millstream.streams.outage import Outage
 from millstream.streams.read_ahead import Deliver
 from millstream.streams.recommendations import RecommendationsTopic
 from millstream.streams.redis_connection import connect
-from millstream.streams.redis_topic import RedisTopic
+from millstream.streams.redis_topic import RedisTopic, SimilarTopic
 from millstream.streams.settings import Settings
 from millstream.streams.source import InteractionSource
 
@@ -38,6 +38,7 @@ from .intake import Intake
 from .order_log import OrderLog
 from .publisher import Publisher
 from .reporter import Reporter
+from .similar_items import SimilarItems
 from .snapshots import Resumed, SnapshotRefused, Snapshots, resume
 from .status import Gauges, by_topic
 from .step_thread import SliceDone, StepStopped, StepThread
@@ -69,6 +70,7 @@ class Parts:
     publisher: Publisher
     snapshots: Snapshots
     catalogue: Catalogue
+    similar: SimilarItems
     reporter: Reporter
     dead_letters: DeadLetterTopic
     recommendations: RecommendationsTopic | None
@@ -150,11 +152,27 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
         outage=redis_outage,
         failure=failure,
     )
+    similar = SimilarItems(
+        thread,
+        SimilarTopic(client, prefix=settings.redis.prefix, ttl_s=settings.redis.list_ttl_s),
+        outage=redis_outage,
+    )
     reporter = Reporter(
         settings, source, intake, catalogue, thread, publisher, gauges, client, kafka_outage, redis_outage
     )
     parts = Parts(
-        source, intake, thread, order, publisher, snapshots, catalogue, reporter, dead_letters, recommendations, client
+        source,
+        intake,
+        thread,
+        order,
+        publisher,
+        snapshots,
+        catalogue,
+        similar,
+        reporter,
+        dead_letters,
+        recommendations,
+        client,
     )
     return Pipeline(settings, parts, failure)
 
@@ -213,6 +231,7 @@ class Pipeline(Service):
         self._begun = True
         self.add_future(parts.snapshots.run())
         self.add_future(parts.reporter.run())
+        self.add_future(parts.similar.run())
         # lists go out meanwhile, but a slice that ended a block of training would wait
         await loaded
         parts.reporter.state = "running"

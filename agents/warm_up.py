@@ -32,6 +32,7 @@ def compile_kernels() -> None:
     step = Step(LearningConfig(max_users=16, max_items=16))
     step.apply(Chunk(INTERACTIONS, 0, 0, events, columns)).encoded(0)
     step.relist(["u", NOBODY]).encoded(0)
+    step.similar(events).encoded(0)
     step.state_hash()
 
 

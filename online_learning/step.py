@@ -40,6 +40,7 @@ from .quality import Quality
 from .ranking import Model, bench
 from .recency import recency
 from .scratch import scratch
+from .similar import SIMILAR, Changed, list_similar
 from .slate_maker import Ranked, reserve_lists
 from .snapshot import Dump
 from .starting_weights import starting_weights
@@ -131,6 +132,7 @@ class Step:
             blend=blend(self.arena, self.items, starting_weights()),
         )
         self._item_ids = JsonIds(self.items.ids)
+        self._changed = Changed(config.max_items)
         self.quality = Quality(self.model.popularity)
         self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
         self._bench = bench(scratch(config.max_items, config.max_consumed), config.list_length, off)
@@ -190,6 +192,24 @@ class Step:
             user_ids=list(known),
             generation=self.generation,
             positions=np.array(positions, np.int64),
+            as_of_ms=np.full(len(rows), self.last_ms),
+            lists=lists,
+            item_ids=self._item_ids,
+        )
+
+    def similar(self, most: int) -> Ranked:
+        """Make the lists of similar items of at most `most` items whose edges changed since theirs were made.
+
+        An item's list stands under its own id. Changes no state.
+        """
+        rows = self._changed.take(most)
+        lists = reserve_lists(len(rows), self.config.list_length)
+        list_similar(self.model.covisitation, rows, self.seq, lists)
+        return Ranked(
+            list_name=SIMILAR,
+            user_ids=[self.items.ids[row] for row in rows.tolist()],
+            generation=self.generation,
+            positions=np.full(len(rows), self.seq),
             as_of_ms=np.full(len(rows), self.last_ms),
             lists=lists,
             item_ids=self._item_ids,
@@ -295,6 +315,7 @@ class Step:
             self.seq += taken - done
             done = taken
             self._trainer.turn()
+        self._changed.note(events.item)
         if n:
             self.last_ms = int(columns.as_of_ms[-1])
         if not len(at):

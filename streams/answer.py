@@ -15,7 +15,7 @@ from millstream.schemas.item_sets import ItemSet, UnreadableItemSet, decode_item
 from millstream.schemas.records import Reason, ScoredItem, Slate, Version
 from millstream.schemas.slates import UnreadableSlate, decode_slate
 
-from .redis_keys import POPULAR, list_key, rule_key, withdrawn_key
+from .redis_keys import POPULAR, list_key, rule_key, similar_key, withdrawn_key
 
 Fallback = Literal["popular", "static", "empty", "unavailable"]
 Because = Literal["no_list", "unreadable", "withheld", "unavailable"]
@@ -85,6 +85,12 @@ class ListReading:
             keys.append(list_key(prefix, list_name, user).encode())
             keys.append(rule_key(prefix, user).encode())
         return keys
+
+    def similar_keys(self, list_name: str, item: str) -> list[bytes]:
+        """Return what one MGET fetches: withdrawn items, the popular list, then what is similar to `item`."""
+        prefix = self._prefix
+        keys = [self._withdrawn_key, list_key(prefix, list_name, POPULAR).encode()]
+        return [*keys, similar_key(prefix, item).encode()]
 
     def found(
         self,

@@ -3,7 +3,7 @@
 -- KEYS[1]      the feed, a stream of pointers
 -- KEYS[2 ...]  one list key a slate
 -- ARGV[1]      time to live of a list, ms
--- ARGV[2]      about how many pointers the feed keeps
+-- ARGV[2]      about how many pointers the feed keeps; 0: these lists have no pointers
 -- ARGV[3]      length of what stands before LIST:USER in a list key
 -- ARGV[4 ...]  one value a slate, in the keys' order: format byte, 24 bytes of version, body
 --
@@ -37,8 +37,10 @@ for i = 2, #KEYS do
   local verdict = compare(KEYS[i], value)
   if verdict == 'n' then
     -- The pointer first: if one of the two is refused, a pointer too many does no harm, a list without its pointer does.
-    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*',
-      'k', string.sub(KEYS[i], prefix_length + 1), 'v', string.sub(value, 2, 25))
+    if ARGV[2] ~= '0' then
+      redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*',
+        'k', string.sub(KEYS[i], prefix_length + 1), 'v', string.sub(value, 2, 25))
+    end
     redis.call('SET', KEYS[i], value, 'PX', ARGV[1])
   end
   verdicts[i - 1] = verdict

@@ -14,6 +14,11 @@ from .redis_keys import checked_list_name
 REST_S = 0.1
 """How long after a failed read no other is tried but one, so that a hung Redis is not queued on."""
 
+SIMILAR = "similar"
+"""What answers call the list of what is similar to an item."""
+STANDS_IN = "main"
+"""Whose popular list stands in where there is none."""
+
 
 class ReadCore:
     """Everything but the round trip. A read is `cached`; else `begin`, an MGET, and `answers` or `unavailable`.
@@ -80,6 +85,16 @@ class ReadCore:
         if fetch is not None and self.cache is not None:
             self.cache.end(fetch, keep)
         return answers
+
+    def similar_keys(self, item: str) -> list[bytes]:
+        """Return the keys to fetch for what is similar to `item`. The cache has none of that."""
+        return self._reading.similar_keys(STANDS_IN, item)
+
+    def similar_answer(self, values: Sequence[bytes | None], item: str, k: int, exclude: Collection[str]) -> Answer:
+        """Return the answer that the fetched values give."""
+        withdrawn, popular, own = values
+        found = self._reading.found(STANDS_IN, item, withdrawn, popular, own, None, {item, *exclude})
+        return answer_of(found, SIMILAR, item, k, self._clock_ms())
 
     def abandon(self, fetch: Fetch | None) -> None:
         """Forget a fetch that came to nothing."""

@@ -26,12 +26,12 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from millstream.schemas.records import Slate
 
-from .answer import NOTHING, Answer
+from .answer import NOTHING, Answer, checked_k
 from .coalesced import CoalescedReads
 from .feed import ENTRIES_PER_READ, FROM_NOW, Entry, FeedCursor, start_after
 from .list_cache import ListCache
 from .outage import Outage
-from .read_core import ReadCore, joined, split
+from .read_core import SIMILAR, ReadCore, joined, split
 from .redis_connection import READ_TIMEOUT_S, connect, connect_sync
 from .redis_keys import feed_key
 
@@ -92,6 +92,24 @@ class Reader:
         """Return what `top` returns for each user, in their order, by one MGET in all."""
         known, missing = split(self._core, users, k, list, exclude)
         return joined(users, known, missing, self._read(missing, k, list, exclude) if missing else ())
+
+    def similar(self, item: str, k: int = 10, exclude: Collection[str] = NOTHING) -> Answer:
+        """Return the `k` items most similar to `item` that may be shown, by one MGET; `user_id` is the item's id.
+
+        The popular list stands in where the worker has made none. Otherwise as `top`; never from the cache.
+        """
+        checked_k(k)
+        core = self._core
+        keys = core.similar_keys(item)
+        if not core.outage.may_try():
+            return core.unavailable(None, (item,), k, SIMILAR, exclude)[0]
+        try:
+            values: Any = self._client.mget(keys)
+        except RedisError as error:
+            core.outage.lost(error)
+            return core.unavailable(None, (item,), k, SIMILAR, exclude)[0]
+        core.outage.back()
+        return core.similar_answer(values, item, k, exclude)
 
     def _read(self, users: Sequence[str], k: int, list_name: str, exclude: Collection[str]) -> Sequence[Answer]:
         core = self._core
@@ -194,6 +212,16 @@ class AsyncReader:
         """Return what `Reader.top_many` returns."""
         known, missing = split(self._core, users, k, list, exclude)
         return joined(users, known, missing, await self._read(missing, k, list, exclude) if missing else ())
+
+    async def similar(self, item: str, k: int = 10, exclude: Collection[str] = NOTHING) -> Answer:
+        """Return what `Reader.similar` returns."""
+        checked_k(k)
+        core = self._core
+        try:
+            values = await self._reads.values(core.similar_keys(item))
+        except RedisError:
+            return core.unavailable(None, (item,), k, SIMILAR, exclude)[0]
+        return core.similar_answer(values, item, k, exclude)
 
     async def _read(self, users: Sequence[str], k: int, list_name: str, exclude: Collection[str]) -> Sequence[Answer]:
         core = self._core

@@ -1,8 +1,9 @@
 """The keys of the Redis topic: which list of which user lives where, and what a feed pointer means.
 
-`rec:LIST:USER` holds a list, `rec:LIST:` the popular one, `recs` is the feed; `rule:USER` and `withdrawn` hold the
-items that may not be shown to a user, or to anybody. A prefix from the settings stands before each. A user's id may
-hold colons, a list's name may not, so a pointer `LIST:USER` always splits one way.
+`rec:LIST:USER` holds a list, `rec:LIST:` the popular one, `recs` is the feed; `rec-item:ITEM` holds what is similar to
+an item; `rule:USER` and `withdrawn` hold the items that may not be shown to a user, or to anybody. A prefix from the
+settings stands before each. A user's id may hold colons, a list's name may not, so a pointer `LIST:USER` always splits
+one way.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ def list_prefix(prefix: str) -> str:
 def list_key(prefix: str, list_name: str, user_id: str) -> str:
     """Return the key of a user's list."""
     return f"{prefix}rec:{list_name}:{user_id}"
+
+
+def similar_key(prefix: str, item_id: str) -> str:
+    """Return the key of the items similar to one."""
+    return f"{prefix}rec-item:{item_id}"
 
 
 def feed_key(prefix: str) -> str:

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from millstream.schemas.records import Version
 from millstream.schemas.slates import FORMAT, VERSION_BYTES, EncodedSlate
 
-from .redis_keys import POPULAR, checked_list_name, feed_key, list_key, list_prefix
+from .redis_keys import POPULAR, checked_list_name, feed_key, list_key, list_prefix, similar_key
 
 SLATES_PER_CALL = 200
 """Slates a script call: enough to make the round trip cheap, few enough to hold Redis for only some 2 ms."""
@@ -29,14 +29,15 @@ class RedisTopic:
     """Publishes lists to Redis, newest wins.
 
     Guarantee: once `publish` returns, Redis holds for each slate that version or a newer one, and the feed has a
-    pointer for each that was stored. Publishing again changes nothing. Not for use from two tasks at once.
+    pointer for each that was stored, unless `feed_length` is 0. Publishing again changes nothing. Not for use from two
+    tasks at once.
     """
 
     def __init__(
         self, client: redis.asyncio.Redis, *, prefix: str = "", ttl_s: int, feed_length: int, list_name: str = "main"
     ) -> None:
-        if ttl_s < 1 or feed_length < 1:
-            raise ValueError(f"ttl_s={ttl_s} and feed_length={feed_length} must be at least 1")
+        if ttl_s < 1 or feed_length < 0:
+            raise ValueError(f"ttl_s={ttl_s} must be at least 1, feed_length={feed_length} at least 0")
         self._prefix = prefix
         self._client = client
         self._list_name = checked_list_name(list_name)
@@ -77,7 +78,7 @@ class RedisTopic:
 
     async def _publish_batch(self, slates: Sequence[EncodedSlate]) -> list[bool]:
         keys = [feed_key(self._prefix)]
-        keys += [list_key(self._prefix, slate.list, slate.user_id) for slate in slates]
+        keys += [self._key(slate) for slate in slates]
         verdicts: bytes = await self._script(keys=keys, args=[*self._settings, *(slate.stored for slate in slates)])
         if not self._unsure:
             return [verdict == _NEWER for verdict in verdicts]
@@ -86,6 +87,9 @@ class RedisTopic:
             for slate, verdict in zip(slates, verdicts, strict=True)
         ]
 
+    def _key(self, slate: EncodedSlate) -> str:
+        return list_key(self._prefix, slate.list, slate.user_id)
+
     async def read_version(self, user_id: str = POPULAR) -> Version | None:
         """Return the version stored for a user (by default: of the popular list), None without a list of ours."""
         key = list_key(self._prefix, self._list_name, user_id)
@@ -93,3 +97,13 @@ class RedisTopic:
         if len(header) < _HEADER_BYTES or header[:1] != FORMAT:
             return None
         return Version.unpack(header[1:])
+
+
+class SimilarTopic(RedisTopic):
+    """Publishes what is similar to an item, newest wins, under a key of the item's; the feed tells nobody."""
+
+    def __init__(self, client: redis.asyncio.Redis, *, prefix: str = "", ttl_s: int) -> None:
+        super().__init__(client, prefix=prefix, ttl_s=ttl_s, feed_length=0)
+
+    def _key(self, slate: EncodedSlate) -> str:
+        return similar_key(self._prefix, slate.user_id)

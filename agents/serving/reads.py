@@ -27,6 +27,7 @@ Exclude = Annotated[
     list[str] | None,
     Query(max_length=MAX_EXCLUDED_IN_URL, description="Items to leave out, such as those on the page; repeat it."),
 ]
+Item = Annotated[str, Path(min_length=1, max_length=256, description="The item's id.")]
 User = Annotated[str, Path(min_length=1, max_length=256, description="The user's id.")]
 
 
@@ -69,6 +70,17 @@ def reads(reader: AsyncReader, metrics: Metrics) -> APIRouter:
     async def popular(k: K = 10, list: ListName = "main", exclude: Exclude = None) -> Response:
         """Return the popular list: what is shown to somebody nothing is known about."""
         answer = await reader.top(POPULAR, k, checked_list(list), frozenset(exclude) if exclude else NOTHING)
+        metrics.answer(answer)
+        return Response(orjson.dumps(answer_json(answer)), media_type=JSON)
+
+    @router.get("/v1/items/{item:id}/similar", response_model=ListOut, responses=refusals(422))
+    async def similar(item: Item, k: K = 10, exclude: Exclude = None) -> Response:
+        """Return what users of this item chose besides, refreshed within seconds; the item's id stands as `user_id`.
+
+        Without a list of the item's, the popular one.
+        """
+        checked_id(item, "path.item", RejectCode.missing_item)
+        answer = await reader.similar(item, k, frozenset(exclude) if exclude else NOTHING)
         metrics.answer(answer)
         return Response(orjson.dumps(answer_json(answer)), media_type=JSON)
 
