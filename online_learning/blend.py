@@ -274,8 +274,12 @@ def learn(
     scores: NDArray[np.float32],
     n: int,
     target: int,
+    weight: np.float32,
 ) -> float:
-    """Take one step towards the shortlisted item at `target`, after `score`; return its loss, −ln p(target) ≥ 0."""
+    """Take one step towards the shortlisted item at `target`, after `score`; return its loss, −ln p(target) ≥ 0.
+
+    The gradient is taken `weight` times, the loss once.
+    """
     highest = scores[0]
     for at in range(1, n):
         highest = max(highest, scores[at])
@@ -294,6 +298,7 @@ def learn(
             delta += ONE
         if abs(delta) < LEAST_DELTA:
             continue
+        delta *= weight
         _learn_bias(b, items[at], delta)
         row = w.row
         for k in range(SIGNALS):

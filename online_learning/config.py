@@ -29,3 +29,12 @@ class LearningConfig:
     """With `exclude_consumed`: items of one user kept off the lists, the latest; a power of two from 16 on."""
     consumed_per_user: int = 32
     """With `exclude_consumed`: the same on average, over `max_users`."""
+    click_weight: float = 1.0
+    """What a click adds to what is counted and learned; the other kinds' weights are in the same unit."""
+    add_to_cart_weight: float = 2.0
+    like_weight: float = 2.0
+    purchase_weight: float = 3.0
+    rating_weight: float = 1.0
+    """What a rating adds that is its user's mean, or whose value or user's mean is not known."""
+    rating_slope: float = 1.5
+    """How much more a rating adds for each user's mean that it is above the mean, less below; 0: all alike."""

@@ -23,6 +23,7 @@ from .neighbours import note_user
 from .occasion import count_occasion
 from .popularity import ALL_TIME, BEST, EVENTS, H40, count, counted
 from .ranking import Bench, Model, rank
+from .ratings import rate, rating_weight
 from .recency import chosen
 from .scratch import is_barred, place_of_largest
 from .shortlist import FULL, LEAN
@@ -43,6 +44,10 @@ class Events(NamedTuple):
     ts_ms: NDArray[np.int64]
     away: NDArray[np.int8]
     """0: the item was chosen; else how it was put away."""
+    weight: NDArray[np.float32]
+    """What a choice of this kind adds; above 0 where the item was chosen."""
+    rating: NDArray[np.float64]
+    """The value of a rating, NaN for none."""
     listed: NDArray[np.int32]
     """Where the user's list goes in `Lists`, or -1."""
 
@@ -101,7 +106,9 @@ def learn_events(
         seq += 1
         if user >= 0 and item >= 0 and e.away[at] == 0:
             train = seq % train_every == 0
-            _one_event(m, b, user, item, ts_ms, seq, partition, items, exclude, train, measured, at)
+            weight = e.weight[at] * rating_weight(m.ratings, user, e.rating[at])
+            _one_event(m, b, user, item, ts_ms, weight, seq, partition, items, exclude, train, measured, at)
+            rate(m.ratings, user, e.rating[at])
         else:
             measured.rank[at] = np.nan
             measured.loss[at] = np.nan
@@ -128,6 +135,7 @@ def _one_event(
     user: int,
     item: int,
     ts_ms: int,
+    weight: np.float32,
     seq: int,
     partition: int,
     items: int,
@@ -150,21 +158,21 @@ def _one_event(
     if not known:
         welcome(m.interest, item)
     elif train:
-        _measure_and_train(m, b, user, item, ts_ms, seq, items, exclude, measured, at)
+        _measure_and_train(m, b, user, item, ts_ms, weight, seq, items, exclude, measured, at)
     if train:
         collect(m.interest, h, user, item, ts_ms)
     events = h.events[user]
     gap_class = gap_context(events, ts_ms - h.ts_ms[user, 0]) - BY_GAP
-    covisit(m.covisitation, h, user, item, ts_ms, seq)
-    follow(m.categories, h, user, item, seq)
+    covisit(m.covisitation, h, user, item, ts_ms, seq, weight)
+    follow(m.categories, h, user, item, seq, weight)
     note_user(m.neighbours, user, item)
-    count(p, item, place < 0, ts_ms, seq)
-    count_occasion(m.occasion, item, events, gap_class, ts_ms, seq)
+    count(p, item, place < 0, ts_ms, seq, weight)
+    count_occasion(m.occasion, item, events, gap_class, ts_ms, seq, weight)
     chosen(m.recency, item)
     take_back(m.dismissals, user, item)
     if exclude and fresh:
         consume(m.consumed, user, item)
-    remember(h, user, item, ts_ms, partition)
+    remember(h, user, item, ts_ms, partition, weight)
 
 
 @kernel
@@ -174,6 +182,7 @@ def _measure_and_train(
     user: int,
     item: int,
     ts_ms: int,
+    weight: np.float32,
     seq: int,
     items: int,
     exclude: bool,
@@ -195,7 +204,9 @@ def _measure_and_train(
             target = k
     if target >= 0:
         measured.rank[at] = _rank_of(b.scores, n, target)
-        measured.loss[at] = learn(m.blend, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target)
+        measured.loss[at] = learn(
+            m.blend, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target, weight
+        )
     else:
         measured.rank[at] = 1.0 + n + max(0, candidates - n - 1) / 2.0
     measured.popular_rank[at] = _rank_by_count(m, b, item, ALL_TIME, seq, ts_ms, items)

@@ -21,6 +21,7 @@ from .interest import Interest
 from .neighbours import Neighbours, walk_neighbours
 from .occasion import Occasion
 from .popularity import Popularity
+from .ratings import Ratings
 from .recency import Recency
 from .scratch import CAP, Scratch, bar, begin
 from .second_order import walk_second
@@ -41,6 +42,7 @@ class Model(NamedTuple):
     covisitation: Covisitation
     neighbours: Neighbours
     categories: Categories
+    ratings: Ratings
     interest: Interest
     dismissals: Dismissals
     blend: Blend

@@ -33,11 +33,13 @@ from .interest import interest
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
 from .kernel import Events, Measured, learn_events, make_lists
+from .kind_weights import kind_weights, ratings_of
 from .neighbours import neighbours
 from .occasion import occasion
 from .popularity import popularity
 from .quality import Quality
 from .ranking import Model, bench
+from .ratings import ratings
 from .recency import recency
 from .scratch import scratch
 from .slate_maker import Ranked, reserve_lists
@@ -126,10 +128,12 @@ class Step:
             ),
             neighbours=neighbours(self.arena, self.items, self.users),
             categories=categories(self.arena, self.items, self.categories),
+            ratings=ratings(self.arena, self.users, config.rating_slope),
             interest=interest(self.arena, self.items),
             dismissals=dismissals(self.arena, self.users),
             blend=blend(self.arena, self.items, starting_weights()),
         )
+        self._kind_weights = kind_weights(config)
         self._item_ids = JsonIds(self.items.ids)
         self.quality = Quality(self.model.popularity)
         self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
@@ -276,7 +280,15 @@ class Step:
         listed[at] = np.arange(len(at), dtype=np.int32)
         lists = reserve_lists(len(at), self.config.list_length)
         measured = reserve_measured(n)
-        events = Events(users, self.items.rows(columns.item_ids), columns.ts_ms, PUTS_AWAY[columns.kinds], listed)
+        events = Events(
+            user=users,
+            item=self.items.rows(columns.item_ids),
+            ts_ms=columns.ts_ms,
+            away=PUTS_AWAY[columns.kinds],
+            weight=self._kind_weights[columns.kinds],
+            rating=ratings_of(columns),
+            listed=listed,
+        )
         done = 0
         while done < n:
             taken = learn_events(

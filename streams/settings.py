@@ -6,7 +6,6 @@ section from its key.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from dataclasses import asdict
@@ -49,6 +48,8 @@ __all__ = [
 ]
 
 DEFAULT_FILE = "millstream.toml"
+_MOST_WEIGHT = 15.0
+"""Of a kind of event: a history keeps weights below 16."""
 
 
 def _topic_name(name: str) -> str:
@@ -72,15 +73,17 @@ def _redis_url(url: str) -> str:
 
 
 def _sizes(learning: LearningConfig) -> LearningConfig:
-    """Refuse every size below 1: each number of the learner is a cap or a length."""
+    """Refuse every size below 1, and weights that are not above 0 or more than a history holds."""
     wrong: dict[str, tuple[object, str]] = {}
     for name, value in asdict(learning).items():
         if isinstance(value, bool):
             continue
         if isinstance(value, int) and value < 1:
             wrong[name] = (value, "must be at least 1")
-        elif isinstance(value, float) and not (math.isfinite(value) and value > 0):
-            wrong[name] = (value, "must be a number above 0")
+        elif name.endswith("_weight") and not 0 < value <= _MOST_WEIGHT:
+            wrong[name] = (value, f"must be above 0 and at most {_MOST_WEIGHT:g}")
+        elif name == "rating_slope" and not 0 <= value <= _MOST_WEIGHT:
+            wrong[name] = (value, f"must be from 0 to {_MOST_WEIGHT:g}")
     for name, cap in (("max_neighbours", learning.max_neighbours), ("max_consumed", learning.max_consumed)):
         if name not in wrong and (cap < 16 or cap & (cap - 1)):
             wrong[name] = (cap, "must be a power of two from 16 on")

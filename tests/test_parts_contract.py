@@ -52,10 +52,11 @@ def digests(step: Step) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def log() -> InteractionColumns:
-    """1,200 events of 80 users on 90 items, some of them dismissals: more of everything than the caps allow."""
+    """1,200 events of 80 users on 90 items, with dismissals and ratings: more of everything than the caps allow."""
     log = random_log(1_200, users=80, items=90, seed=11)
-    kinds = np.where(np.arange(len(log)) % 20 == 19, Kind.dismiss, log.kinds).astype(np.int8)
-    return replace(log, kinds=kinds)
+    turn = np.arange(len(log)) % 20
+    kinds = np.select([turn == 19, turn < 5], [Kind.dismiss, Kind.rating], log.kinds).astype(np.int8)
+    return replace(log, kinds=kinds, values=np.where(turn < 4, 1.0 + turn, np.nan))
 
 
 @pytest.fixture(scope="module")

@@ -124,6 +124,14 @@ def test_an_unknown_variable_is_named_with_the_nearest_known(
             "[learning]\nmax_neighbours = 100\n",
             "millstream.toml: learning.max_neighbours = 100: must be a power of two from 16 on",
         ),
+        (
+            "[learning]\npurchase_weight = 0\n",
+            "millstream.toml: learning.purchase_weight = 0.0: must be above 0 and at most 15",
+        ),
+        (
+            "[learning]\nrating_slope = -1\n",
+            "millstream.toml: learning.rating_slope = -1.0: must be from 0 to 15",
+        ),
     ],
 )
 def test_a_wrong_file_is_named_with_the_place(folder: Path, text: str, line: str) -> None:
