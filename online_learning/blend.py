@@ -278,7 +278,7 @@ def learn(
 ) -> float:
     """Take one step towards the shortlisted item at `target`, after `score`; return its loss, −ln p(target) ≥ 0.
 
-    The gradient is taken `weight` times, the loss once.
+    The gradient is taken `weight` times, the loss once; with 0 nothing is learned.
     """
     highest = scores[0]
     for at in range(1, n):
@@ -288,6 +288,8 @@ def learn(
         w.delta[at] = np.exp(scores[at] - highest)
         total += w.delta[at]
     loss = float(np.log(total) - (scores[target] - highest))
+    if weight == ZERO:
+        return loss
     w.gradient[:] = ZERO
     w.inner_gradient[:] = ZERO
     w.offset_gradient[:] = ZERO

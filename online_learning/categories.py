@@ -73,7 +73,7 @@ def categories(arena: Arena, items: Vocabulary, names: Vocabulary) -> Categories
 @kernel
 def follow(g: Categories, h: Histories, user: int, item: int, seq: int, weight: np.float32) -> None:
     """Count at `weight` that a choice of `item` came right after the newest of the user's history."""
-    if h.held[user] == 0:
+    if h.held[user] == 0 or h.quiet[user, 0]:
         return
     last = h.item[user, 0]
     for from_ in range(EACH):

@@ -29,6 +29,14 @@ class LearningConfig:
     """With `exclude_consumed`: items of one user kept off the lists, the latest; a power of two from 16 on."""
     consumed_per_user: int = 32
     """With `exclude_consumed`: the same on average, over `max_users`."""
+    shared_repeats: int = 8
+    """Choices of one item by one user, in weights, that count for other users at once; 0: all."""
+    shared_repeat_s: int = 4 * 3600
+    """Seconds until one more of them counts."""
+    shared_choices: int = 2_000
+    """The same of all items of one user together; 0: all."""
+    shared_choice_s: int = 60
+    """Seconds until one more of them counts."""
     click_weight: float = 1.0
     """What a click adds to what is counted and learned; the other kinds' weights are in the same unit."""
     add_to_cart_weight: float = 2.0

@@ -126,7 +126,7 @@ def covisit(c: Covisitation, h: Histories, user: int, item: int, ts_ms: int, seq
     distance = 0
     for place in range(h.held[user]):
         other = h.item[user, place]
-        if other == item:
+        if other == item or h.quiet[user, place]:
             continue
         session = np.float32(np.exp(-max(0.0, float(ts_ms - h.ts_ms[user, place])) / SESSION_MS))
         if session < FORGOTTEN:

@@ -25,7 +25,7 @@ _MOST_THIS_SESSION = 255
 
 
 class Histories(NamedTuple):
-    """Arrays by user row. Written by `remember` alone."""
+    """Arrays by user row. Written by `remember`, what is written of `until_s` and `quiet` by `influence.charge`."""
 
     item: NDArray[np.int32]
     """Item rows, newest first, shape (users, length)."""
@@ -39,6 +39,10 @@ class Histories(NamedTuple):
     """How often it was chosen in the user's present session, at most 255; shape (users, length)."""
     weight: NDArray[np.uint8]
     """What its weightiest choice counts for, in `WEIGHT_UNIT`s, 1 to 255; shape (users, length)."""
+    until_s: NDArray[np.uint32]
+    """When what the user gave of it to others' lists is paid (`influence`), in seconds; shape (users, length)."""
+    quiet: NDArray[np.uint8]
+    """Whether its last choice counted for the user alone, shape (users, length)."""
     held: NDArray[np.int32]
     """Distinct items held, shape (users,)."""
     events: NDArray[np.int64]
@@ -58,6 +62,8 @@ def histories(arena: Arena, users: Vocabulary, length: int) -> Histories:
         interval_s=table.array("interval_s", np.float32, length),
         this_session=table.array("this_session", np.uint8, length),
         weight=table.array("weight", np.uint8, length),
+        until_s=table.array("until_s", np.uint32, length),
+        quiet=table.array("quiet", np.uint8, length),
         held=table.array("held", np.int32),
         events=table.array("events", np.int64),
         partition=table.array("partition", np.int32),
@@ -88,6 +94,7 @@ def remember(h: Histories, user: int, item: int, ts_ms: int, partition: int, wei
             h.this_session[user, at] = 0
     place = find(h, user, item)
     times, this_session, interval_s = 1, 1, np.float32(0.0)
+    until_s = np.uint32(0)
     units = min(_MOST_WEIGHT, max(1, int(weight / WEIGHT_UNIT + np.float32(0.5))))
     if place >= 0:
         times = min(_MOST_TIMES, 1 + h.times[user, place])
@@ -96,6 +103,7 @@ def remember(h: Histories, user: int, item: int, ts_ms: int, partition: int, wei
         interval_s = h.interval_s[user, place]
         interval_s += (gap_s - interval_s) / np.float32(times - 1)
         units = max(units, int(h.weight[user, place]))
+        until_s = h.until_s[user, place]
     else:
         place = min(h.held[user], h.item.shape[1] - 1)
         h.held[user] = place + 1
@@ -106,12 +114,16 @@ def remember(h: Histories, user: int, item: int, ts_ms: int, partition: int, wei
         h.interval_s[user, at] = h.interval_s[user, at - 1]
         h.this_session[user, at] = h.this_session[user, at - 1]
         h.weight[user, at] = h.weight[user, at - 1]
+        h.until_s[user, at] = h.until_s[user, at - 1]
+        h.quiet[user, at] = h.quiet[user, at - 1]
     h.item[user, 0] = item
     h.ts_ms[user, 0] = ts_ms
     h.times[user, 0] = times
     h.interval_s[user, 0] = interval_s
     h.this_session[user, 0] = this_session
     h.weight[user, 0] = units
+    h.until_s[user, 0] = until_s
+    h.quiet[user, 0] = 0
     h.events[user] += 1
     h.partition[user] = partition
     h.dirty[user] = 1

@@ -18,6 +18,7 @@ from .consumed import consume, has_consumed, held
 from .covisitation import covisit
 from .dismissals import pushed_down, put_away, take_back
 from .histories import find, remember
+from .influence import charge, is_shared
 from .interest import BLOCK, collect, welcome
 from .neighbours import note_user
 from .occasion import count_occasion
@@ -148,6 +149,7 @@ def _one_event(
     known = p.facts[item, EVENTS] > 0
     place = find(h, user, item)
     fresh = place < 0
+    shared = is_shared(m.influence, h, user, place, ts_ms)
     if exclude:
         fresh = fresh and not has_consumed(m.consumed, user, item)
     measured.user_known[at] = h.events[user] > 0
@@ -158,21 +160,31 @@ def _one_event(
     if not known:
         welcome(m.interest, item)
     elif train:
-        _measure_and_train(m, b, user, item, ts_ms, weight, seq, items, exclude, measured, at)
-    if train:
+        step_weight = weight if shared else np.float32(0.0)
+        _measure_and_train(m, b, user, item, ts_ms, step_weight, seq, items, exclude, measured, at)
+    if train and shared:
         collect(m.interest, h, user, item, ts_ms)
+    if shared:
+        _share(m, user, item, place < 0, ts_ms, weight, seq)
+    take_back(m.dismissals, user, item)
+    if exclude and fresh:
+        consume(m.consumed, user, item)
+    remember(h, user, item, ts_ms, partition, weight)
+    charge(m.influence, h, user, ts_ms, weight, shared)
+
+
+@kernel
+def _share(m: Model, user: int, item: int, new_to_user: bool, ts_ms: int, weight: np.float32, seq: int) -> None:
+    """Let a choice count in all that other users' lists are made of."""
+    h = m.histories
     events = h.events[user]
     gap_class = gap_context(events, ts_ms - h.ts_ms[user, 0]) - BY_GAP
     covisit(m.covisitation, h, user, item, ts_ms, seq, weight)
     follow(m.categories, h, user, item, seq, weight)
     note_user(m.neighbours, user, item)
-    count(p, item, place < 0, ts_ms, seq, weight)
+    count(m.popularity, item, new_to_user, ts_ms, seq, weight)
     count_occasion(m.occasion, item, events, gap_class, ts_ms, seq, weight)
     chosen(m.recency, item)
-    take_back(m.dismissals, user, item)
-    if exclude and fresh:
-        consume(m.consumed, user, item)
-    remember(h, user, item, ts_ms, partition, weight)
 
 
 @kernel
@@ -191,7 +203,8 @@ def _measure_and_train(
 ) -> None:
     """Rank for the user as things were before the event; measure where its item stood; take one step of the blend.
 
-    An item never seen before has no rank and cannot be learned from: the caller leaves it out.
+    A step of `weight` 0 is none. An item never seen before has no rank and cannot be learned from: the caller leaves it
+    out.
     """
     h, p = m.histories, m.popularity
     history = history_context(h.events[user])

@@ -17,6 +17,7 @@ from .consumed import Consumed, held
 from .covisitation import Covisitation
 from .dismissals import Dismissals, bar_hidden, push_down
 from .histories import Histories
+from .influence import Influence
 from .interest import Interest
 from .neighbours import Neighbours, walk_neighbours
 from .occasion import Occasion
@@ -43,6 +44,7 @@ class Model(NamedTuple):
     neighbours: Neighbours
     categories: Categories
     ratings: Ratings
+    influence: Influence
     interest: Interest
     dismissals: Dismissals
     blend: Blend

@@ -29,6 +29,7 @@ from .consumed import consumed
 from .covisitation import covisitation
 from .dismissals import DISMISS, HIDE, dismissals
 from .histories import histories
+from .influence import influence
 from .interest import interest
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
@@ -129,6 +130,7 @@ class Step:
             neighbours=neighbours(self.arena, self.items, self.users),
             categories=categories(self.arena, self.items, self.categories),
             ratings=ratings(self.arena, self.users, config.rating_slope),
+            influence=influence(self.arena, self.users, config),
             interest=interest(self.arena, self.items),
             dismissals=dismissals(self.arena, self.users),
             blend=blend(self.arena, self.items, starting_weights()),

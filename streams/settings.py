@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 DEFAULT_FILE = "millstream.toml"
+_MAY_BE_NONE = {"shared_repeats", "shared_choices"}
 _MOST_WEIGHT = 15.0
 """Of a kind of event: a history keeps weights below 16."""
 
@@ -78,8 +79,8 @@ def _sizes(learning: LearningConfig) -> LearningConfig:
     for name, value in asdict(learning).items():
         if isinstance(value, bool):
             continue
-        if isinstance(value, int) and value < 1:
-            wrong[name] = (value, "must be at least 1")
+        if isinstance(value, int) and value < (0 if name in _MAY_BE_NONE else 1):
+            wrong[name] = (value, "must be at least 0" if name in _MAY_BE_NONE else "must be at least 1")
         elif name.endswith("_weight") and not 0 < value <= _MOST_WEIGHT:
             wrong[name] = (value, f"must be above 0 and at most {_MOST_WEIGHT:g}")
         elif name == "rating_slope" and not 0 <= value <= _MOST_WEIGHT:
