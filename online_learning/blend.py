@@ -101,12 +101,15 @@ class Workspace(NamedTuple):
     """Partial sums, shape (2, LANES)."""
 
 
-def blend(arena: Arena, items: Vocabulary, start: NDArray[np.float32]) -> Blend:
-    """Declare the weights; the shared ones begin at `start`, the net's at small random numbers, the rest at 0."""
-    table = arena.table("blend", CONTEXTS, lambda: CONTEXTS)
-    net = arena.table("blend_net", HIDDEN, lambda: HIDDEN)
-    bias = arena.table("blend_bias", items.capacity, lambda: len(items))
-    scale = arena.table("blend_scale", 1, lambda: 1)
+def blend(arena: Arena, items: Vocabulary, start: NDArray[np.float32], name: str = "blend") -> Blend:
+    """Declare the weights in tables of that `name`; the shared ones begin at `start`, the net's small and random.
+
+    All others begin at 0.
+    """
+    table = arena.table(name, CONTEXTS, lambda: CONTEXTS)
+    net = arena.table(f"{name}_net", HIDDEN, lambda: HIDDEN)
+    bias = arena.table(f"{name}_bias", items.capacity, lambda: len(items))
+    scale = arena.table(f"{name}_scale", 1, lambda: 1)
     weights = Blend(
         weight=table.array("weight", np.float32, SIGNALS),
         square=table.array("square", np.float32, SIGNALS),

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 class LearningConfig:
     """Settings of the step. Two runs agree byte for byte only under equal settings, so snapshots record them."""
 
+    lists: tuple[str, ...] = ("main",)
+    """Lists made of each user: `main`, and `buy` if a second blend is to learn from purchases alone."""
     list_length: int = 20
     """Items on a published list."""
     exclude_consumed: bool = False
     """Whether items the user already interacted with are kept off lists (films: yes; groceries: no)."""
     max_users: int = 1_000_000
-    """Users kept; state for one is about 600 bytes once its history is full."""
+    """Users kept; state for one is about 1.4 kB once its history is full."""
     max_items: int = 200_000
     """Items kept."""
     max_categories: int = 256

@@ -28,6 +28,7 @@ from millstream.online_learning.step import TEACHING, Step, reserve_measured
 from millstream.online_learning.vocabulary import NOT_ADMITTED
 from millstream.online_learning.walk import walk
 from millstream.schemas.columns import InteractionColumns
+from millstream.schemas.records import Kind
 
 STAGES = ("remember", "walk", "second_order_and_neighbours", "shortlist", "signals", "score", "train")
 """`remember`: ids, counts, edges and histories; then a ranking, in order; `train`: the blend's step."""
@@ -47,7 +48,7 @@ def learn_as_far_as(
         weight = e.weight[at] * rating_weight(m.ratings, user, e.rating[at])
         if m.popularity.facts[item, EVENTS] > 0:
             rank_as_far_as(m, b, user, item, ts_ms, weight, seq, exclude, last)
-        _one_event(m, b, user, item, ts_ms, weight, seq, 0, items, exclude, False, measured, at)
+        _one_event(m, b, user, item, ts_ms, weight, e.bought[at], seq, 0, items, exclude, False, measured, at)
         rate(m.ratings, user, e.rating[at])
 
 
@@ -122,6 +123,7 @@ def _events(step: Step, columns: InteractionColumns) -> Events:
         ts_ms=columns.ts_ms,
         away=np.zeros(len(columns), np.int8),
         weight=kind_weights(step.config)[columns.kinds],
+        bought=columns.kinds == Kind.purchase,
         rating=ratings_of(columns),
         listed=np.full(len(columns), NOT_ADMITTED, np.int32),
     )
