@@ -8,7 +8,8 @@ What is not shared stays the user's own: it is in their history and ranked for t
 look at knows of it: no count, no edge, no board, no ring, no trained weight. An item whose last choice was not shared
 is *quiet* in its user's history: what they choose next is not joined to it, and they do not vote for it.
 
-Time is the events' own. A clock that jumps back holds a budget up for as long as it takes to refill, never longer.
+Time is the events' own. After a jump back by more than a budget can owe it is full: where one input is read after
+another, the later one's events count.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from .histories import Histories
 from .vocabulary import Vocabulary
 
 _LAST_S = 2**32 - 1
+_MOST_WEIGHT = 48
+"""More than one choice weighs: what a budget may be overdrawn by."""
 
 
 class Influence(NamedTuple):
@@ -55,8 +58,9 @@ def influence(arena: Arena, users: Vocabulary, config: LearningConfig) -> Influe
 
 @kernel
 def owed_s(until_s: int, ts_ms: int, at_once: int, each_s: int) -> int:
-    """Return the seconds until a budget is full again, at most those of an empty one."""
-    return int(min(at_once * each_s, max(0, until_s - max(0, ts_ms) // 1000)))
+    """Return the seconds until a budget is full again; 0 for more than it can owe, since the clock has jumped back."""
+    owed = max(0, until_s - max(0, ts_ms) // 1000)
+    return int(owed if owed <= (at_once + _MOST_WEIGHT) * each_s else 0)
 
 
 @kernel
