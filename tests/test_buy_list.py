@@ -28,6 +28,11 @@ def of_list(slates: list[Slate], name: str) -> dict[str, Slate]:
     return {slate.user_id: slate for slate in slates if slate.list == name}
 
 
+def mean_place(lists: dict[str, Slate], item: str) -> float:
+    places = [[each.item_id for each in slate.items].index(item) for slate in lists.values()]
+    return float(np.mean(places))
+
+
 def window_shopping(events: int = 2_400) -> InteractionColumns:
     """Users click one of five items, and buy one of five others, in turn: each is looked for where it is to be had."""
     rng = np.random.default_rng(8)
@@ -64,7 +69,8 @@ def test_only_purchases_teach_it() -> None:
     step.apply(chunk_of(replace(log, kinds=kinds)), lists=False)
     assert np.array_equal(step.model.buy.weight, start)
     assert not np.array_equal(step.model.blend.weight, start)
-    again = columns_of([log.user_ids[-1]], [log.item_ids[-1]], kinds=[Kind.purchase], offsets=[400])
+    now_ms = [step.last_ms + 1_000]
+    again = columns_of([log.user_ids[-1]], [log.item_ids[-1]], kinds=[Kind.purchase], offsets=[400], ts_ms=now_ms)
     step.apply(chunk_of(again), lists=False)
     assert not np.array_equal(step.model.buy.weight, start)
 
@@ -88,12 +94,15 @@ def test_a_price_moves_an_item_and_says_so() -> None:
     priced = [Item(item_id="b0", price=400.0), Item(item_id="b1", price=4.0), Item(item_id="b2", price=16.0)]
     step.apply(catalogue_chunk(priced))
     step.apply(chunk_of(window_shopping()), lists=False)
-    slates = step.relist(step.users.ids).slates(0)
+    slates, unpriced = step.relist(step.users.ids).slates(0), Step(BUYING)
+    unpriced.apply(chunk_of(window_shopping()), lists=False)
+    without = of_list(unpriced.relist(step.users.ids).slates(0), BUY)
+    assert mean_place(of_list(slates, BUY), "b0") < mean_place(without, "b0") - 0.5
+    assert mean_place(of_list(slates, BUY), "b1") > mean_place(without, "b1") + 0.5
     for slate in of_list(slates, BUY).values():
         parts = {item.item_id: {each.signal: each.contribution for each in item.reasons} for item in slate.items}
         for item in slate.items:
             assert sum(parts[item.item_id].values()) == pytest.approx(item.score, abs=1e-3)
-        assert slate.items[0].item_id == "b0"
         assert parts["b0"]["price"] == pytest.approx(np.log(400 / 140), abs=1e-3)
         assert parts["b1"]["price"] == pytest.approx(np.log(4 / 140), abs=1e-3)
         assert "price" not in parts["b3"]
