@@ -101,12 +101,15 @@ class Workspace(NamedTuple):
     """Partial sums, shape (2, LANES)."""
 
 
-def blend(arena: Arena, items: Vocabulary, start: NDArray[np.float32]) -> Blend:
-    """Declare the weights; the shared ones begin at `start`, the net's at small random numbers, the rest at 0."""
-    table = arena.table("blend", CONTEXTS, lambda: CONTEXTS)
-    net = arena.table("blend_net", HIDDEN, lambda: HIDDEN)
-    bias = arena.table("blend_bias", items.capacity, lambda: len(items))
-    scale = arena.table("blend_scale", 1, lambda: 1)
+def blend(arena: Arena, items: Vocabulary, start: NDArray[np.float32], name: str = "blend") -> Blend:
+    """Declare the weights in tables of that `name`; the shared ones begin at `start`, the net's small and random.
+
+    All others begin at 0.
+    """
+    table = arena.table(name, CONTEXTS, lambda: CONTEXTS)
+    net = arena.table(f"{name}_net", HIDDEN, lambda: HIDDEN)
+    bias = arena.table(f"{name}_bias", items.capacity, lambda: len(items))
+    scale = arena.table(f"{name}_scale", 1, lambda: 1)
     weights = Blend(
         weight=table.array("weight", np.float32, SIGNALS),
         square=table.array("square", np.float32, SIGNALS),
@@ -274,8 +277,12 @@ def learn(
     scores: NDArray[np.float32],
     n: int,
     target: int,
+    weight: np.float32,
 ) -> float:
-    """Take one step towards the shortlisted item at `target`, after `score`; return its loss, −ln p(target) ≥ 0."""
+    """Take one step towards the shortlisted item at `target`, after `score`; return its loss, −ln p(target) ≥ 0.
+
+    The gradient is taken `weight` times, the loss once; with 0 nothing is learned.
+    """
     highest = scores[0]
     for at in range(1, n):
         highest = max(highest, scores[at])
@@ -284,6 +291,8 @@ def learn(
         w.delta[at] = np.exp(scores[at] - highest)
         total += w.delta[at]
     loss = float(np.log(total) - (scores[target] - highest))
+    if weight == ZERO:
+        return loss
     w.gradient[:] = ZERO
     w.inner_gradient[:] = ZERO
     w.offset_gradient[:] = ZERO
@@ -294,6 +303,7 @@ def learn(
             delta += ONE
         if abs(delta) < LEAST_DELTA:
             continue
+        delta *= weight
         _learn_bias(b, items[at], delta)
         row = w.row
         for k in range(SIGNALS):

@@ -7,14 +7,17 @@ from collections.abc import Iterable
 from millstream.schemas.records import Item
 
 from .categories import EACH, Categories
+from .prices import Prices, set_price
 from .vocabulary import NOT_ADMITTED, Vocabulary
 
 
-def describe(part: Categories, rows: Vocabulary, names: Vocabulary, items: Iterable[Item]) -> None:
-    """Take in which categories items have, the first three of each; what was known of them before is replaced.
+def describe(
+    part: Categories, costs: Prices | None, rows: Vocabulary, names: Vocabulary, items: Iterable[Item]
+) -> None:
+    """Take in which categories items have, the first three of each, and into `costs`, if it is kept, their prices.
 
-    An item that was never chosen stays one that was never chosen. Categories beyond the cap of `names`, and items
-    beyond that of `rows`, are left out.
+    What was known of them before is replaced. An item that was never chosen stays one that was never chosen. Categories
+    beyond the cap of `names`, and items beyond that of `rows`, are left out.
     """
     for item in items:
         row = int(rows.rows([item.item_id])[0])
@@ -25,3 +28,5 @@ def describe(part: Categories, rows: Vocabulary, names: Vocabulary, items: Itera
         part.of[row] = 0
         part.of[row, : len(known)] = known
         part.of_dirty[row] = 1
+        if costs is not None:
+            set_price(costs, row, item.price)

@@ -1,11 +1,12 @@
 """Categories: which kinds of items the user likes, and which kind follows which.
 
 An item has at most three categories. A user's affinity is the share of each category in their history, newest most
-(.9^d), so it needs no table of users; what follows what is a decayed count of pairs of categories.
+(.9^d) and each at its weight (a purchase says more of a taste than a click), so it needs no table of users. What
+follows what is a decayed count of pairs of categories, at the weight of what followed.
 
 | signal | argument of the logarithm |
 |---|---|
-| category_affinity | 1 + 100 · mean over j's categories of Σ_d .9^d [a_d has it] / Σ_d .9^d |
+| category_affinity | 1 + 100 · mean over j's categories of Σ_d .9^d w_d [a_d has it] / Σ_d .9^d w_d |
 | category_next | 1 + 300 · mean over pairs of P(category of j given category of a_0) |
 
 Both are 0 where the catalogue says nothing.
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from .arena import Arena
 from .compiled import kernel
 from .decay import halved
-from .histories import Histories
+from .histories import Histories, weight_at
 from .signal import TASTE, Signal
 from .vocabulary import Vocabulary
 
@@ -70,9 +71,9 @@ def categories(arena: Arena, items: Vocabulary, names: Vocabulary) -> Categories
 
 
 @kernel
-def follow(g: Categories, h: Histories, user: int, item: int, seq: int) -> None:
-    """Count that a choice of `item` came right after the newest of the user's history."""
-    if h.held[user] == 0:
+def follow(g: Categories, h: Histories, user: int, item: int, seq: int, weight: np.float32) -> None:
+    """Count at `weight` that a choice of `item` came right after the newest of the user's history."""
+    if h.held[user] == 0 or h.quiet[user, 0]:
         return
     last = h.item[user, 0]
     for from_ in range(EACH):
@@ -90,8 +91,8 @@ def follow(g: Categories, h: Histories, user: int, item: int, seq: int) -> None:
             target = g.of[item, to] - 1
             if target < 0:
                 break
-            row[target] += np.float32(1.0)
-            g.total[source] += np.float32(1.0)
+            row[target] += weight
+            g.total[source] += weight
 
 
 @kernel
@@ -109,14 +110,15 @@ def describe_categories(
     one, zero = np.float32(1.0), np.float32(0.0)
     g.affinity[:] = zero
     g.next_[:] = zero
-    weight, all_weight = one, zero
+    newness, all_weight = one, zero
     for place in range(h.held[user]):
         own = g.of[h.item[user, place]]
+        weight = newness * weight_at(h, user, place)
         for k in range(EACH):
             if own[k] > 0:
                 g.affinity[own[k] - 1] += weight
         all_weight += weight
-        weight *= _FADE
+        newness *= _FADE
     if h.held[user] > 0:
         last = g.of[h.item[user, 0]]
         sources = zero
@@ -129,7 +131,7 @@ def describe_categories(
                 share = one / (g.total[source] * sources)
                 for at in range(len(g.next_)):
                     g.next_[at] += share * g.after[source, at]
-    by = one / max(one, all_weight)
+    by = one / all_weight if all_weight > zero else zero
     for at in range(n):
         of = g.of[items[at]]
         affinity, next_, count = zero, zero, zero

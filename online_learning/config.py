@@ -9,12 +9,14 @@ from dataclasses import dataclass
 class LearningConfig:
     """Settings of the step. Two runs agree byte for byte only under equal settings, so snapshots record them."""
 
+    lists: tuple[str, ...] = ("main",)
+    """Lists made of each user: `main`, and `buy` if a second blend is to learn from purchases alone."""
     list_length: int = 20
     """Items on a published list."""
     exclude_consumed: bool = False
     """Whether items the user already interacted with are kept off lists (films: yes; groceries: no)."""
     max_users: int = 1_000_000
-    """Users kept; state for one is about 600 bytes once its history is full."""
+    """Users kept; state for one is about 1.4 kB once its history is full."""
     max_items: int = 200_000
     """Items kept."""
     max_categories: int = 256
@@ -29,3 +31,20 @@ class LearningConfig:
     """With `exclude_consumed`: items of one user kept off the lists, the latest; a power of two from 16 on."""
     consumed_per_user: int = 32
     """With `exclude_consumed`: the same on average, over `max_users`."""
+    shared_repeats: int = 8
+    """Choices of one item by one user, in weights, that count for other users at once; 0: all."""
+    shared_repeat_s: int = 4 * 3600
+    """Seconds until one more of them counts."""
+    shared_choices: int = 2_000
+    """The same of all items of one user together; 0: all."""
+    shared_choice_s: int = 60
+    """Seconds until one more of them counts."""
+    click_weight: float = 1.0
+    """What a click adds to what is counted and learned; the other kinds' weights are in the same unit."""
+    add_to_cart_weight: float = 2.0
+    like_weight: float = 2.0
+    purchase_weight: float = 3.0
+    rating_weight: float = 1.0
+    """What a rating adds that is its user's mean, or whose value or user's mean is not known."""
+    rating_slope: float = 1.5
+    """How much more a rating adds for each user's mean that it is above the mean, less below; 0: all alike."""

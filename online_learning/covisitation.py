@@ -12,6 +12,8 @@ i → a_d too. An edge has a strength per relation, all in one cell, so that one
 | QUICK | as SHORT | as SHORT | 1,500 |
 | REVERSE | – | 1 if d = 0 | 30,000 |
 
+Each times the weight of the event.
+
 A row is a block of 16, 32, … cells from one slab; a full block moves into one of twice the size, up to the cap; in a
 full row at the cap a new edge replaces the weakest of a few probed. So memory follows use, and a row is bounded.
 
@@ -115,21 +117,22 @@ def ticks(tick: int, touch: int) -> np.float32:
 
 
 @kernel
-def covisit(c: Covisitation, h: Histories, user: int, item: int, ts_ms: int, seq: int) -> None:
-    """Strengthen the edges between `item` and the user's history as it was before this event."""
+def covisit(c: Covisitation, h: Histories, user: int, item: int, ts_ms: int, seq: int, weight: np.float32) -> None:
+    """Strengthen the edges between `item` and the user's history as it was before this event, by `weight` at most."""
     tick = seq // TICK
     zero = np.float32(0.0)
-    short = np.float32(1.0)
-    long = np.float32(1.0)
+    short = weight
+    long = weight
     distance = 0
     for place in range(h.held[user]):
         other = h.item[user, place]
-        if other == item:
+        if other == item or h.quiet[user, place]:
             continue
         session = np.float32(np.exp(-max(0.0, float(ts_ms - h.ts_ms[user, place])) / SESSION_MS))
         if session < FORGOTTEN:
             session = zero
-        last = np.float32(1.0 if distance == 0 else 0.0)
+        session *= weight
+        last = weight if distance == 0 else zero
         near = distance < REACH
         half = short * np.float32(0.5)
         _strengthen(c, other, item, tick, seq, long, session, near, last, short, zero, short)

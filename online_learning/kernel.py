@@ -11,22 +11,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .blend import BY_GAP, explain, gap_context, history_context, learn
+from .blend import BY_GAP, Blend, explain, gap_context, history_context, learn, score
 from .categories import follow
 from .compiled import kernel
 from .consumed import consume, has_consumed, held
 from .covisitation import covisit
 from .dismissals import pushed_down, put_away, take_back
 from .histories import find, remember
+from .influence import charge, is_shared
 from .interest import BLOCK, collect, welcome
 from .neighbours import note_user
 from .occasion import count_occasion
 from .popularity import ALL_TIME, BEST, EVENTS, H40, count, counted
-from .ranking import Bench, Model, rank
+from .prices import price_part
+from .ranking import Bench, Model, has_buy_list, rank, score_to_buy
+from .ratings import rate, rating_weight
 from .recency import chosen
 from .scratch import is_barred, place_of_largest
 from .shortlist import FULL, LEAN
-from .signal import DISMISSED
+from .signal import DISMISSED, POPULAR, PRICE
 
 SERVING_GAP_MS = 10_000
 """A published list is made for a look this long after the event: the gap to the next one is not known yet."""
@@ -43,6 +46,12 @@ class Events(NamedTuple):
     ts_ms: NDArray[np.int64]
     away: NDArray[np.int8]
     """0: the item was chosen; else how it was put away."""
+    weight: NDArray[np.float32]
+    """What a choice of this kind adds; above 0 where the item was chosen."""
+    bought: NDArray[np.bool_]
+    """Whether the event is a purchase."""
+    rating: NDArray[np.float64]
+    """The value of a rating, NaN for none."""
     listed: NDArray[np.int32]
     """Where the user's list goes in `Lists`, or -1."""
 
@@ -88,37 +97,48 @@ def learn_events(
     train_every: int,
     measured: Measured,
     lists: Lists,
+    buys: Lists,
 ) -> int:
     """Take the events in order, from place `first` on; return the place after the last one taken.
 
     That is the end, or sooner where an event has filled the open block of the interest vectors, which is then for the
     caller to turn. `seq` is how many events came before, `items` how many item rows are given out. One event in
     `train_every`, by `seq`, is ranked, measured and trained on; all are counted and remembered. Lists are lean where
-    not every event trains.
+    not every event trains; `buys` has a row for each of `lists`, or none where no such list is made.
     """
     for at in range(first, len(e.user)):
         user, item, ts_ms = e.user[at], e.item[at], e.ts_ms[at]
         seq += 1
         if user >= 0 and item >= 0 and e.away[at] == 0:
             train = seq % train_every == 0
-            _one_event(m, b, user, item, ts_ms, seq, partition, items, exclude, train, measured, at)
+            weight = e.weight[at] * rating_weight(m.ratings, user, e.rating[at])
+            _one_event(
+                m, b, user, item, ts_ms, weight, e.bought[at], seq, partition, items, exclude, train, measured, at
+            )
+            rate(m.ratings, user, e.rating[at])
         else:
             measured.rank[at] = np.nan
             measured.loss[at] = np.nan
             if user >= 0 and item >= 0:
                 put_away(m.dismissals, user, item, ts_ms, e.away[at])
         if e.listed[at] >= 0:
-            make_list(m, b, user, ts_ms, seq, exclude, FULL if train_every == 1 else LEAN, lists, e.listed[at])
+            n = make_list(m, b, user, ts_ms, seq, exclude, FULL if train_every == 1 else LEAN, lists, e.listed[at])
+            if len(buys.seq) > 0:
+                make_buy_list(m, b, user, n, ts_ms, seq, buys, e.listed[at])
         if m.interest.filled[0] == BLOCK:
             return at + 1
     return len(e.user)
 
 
 @kernel
-def make_lists(m: Model, b: Bench, users: NDArray[np.int32], ts_ms: int, seq: int, exclude: bool, lists: Lists) -> None:
+def make_lists(
+    m: Model, b: Bench, users: NDArray[np.int32], ts_ms: int, seq: int, exclude: bool, lists: Lists, buys: Lists
+) -> None:
     """Make the lists of `users` (user rows) without an event, as if each had last been seen at `ts_ms`."""
     for row in range(len(users)):
-        make_list(m, b, users[row], ts_ms, seq, exclude, FULL, lists, row)
+        n = make_list(m, b, users[row], ts_ms, seq, exclude, FULL, lists, row)
+        if len(buys.seq) > 0:
+            make_buy_list(m, b, users[row], n, ts_ms, seq, buys, row)
 
 
 @kernel
@@ -128,6 +148,8 @@ def _one_event(
     user: int,
     item: int,
     ts_ms: int,
+    weight: np.float32,
+    bought: bool,
     seq: int,
     partition: int,
     items: int,
@@ -140,6 +162,7 @@ def _one_event(
     known = p.facts[item, EVENTS] > 0
     place = find(h, user, item)
     fresh = place < 0
+    shared = is_shared(m.influence, h, user, place, ts_ms)
     if exclude:
         fresh = fresh and not has_consumed(m.consumed, user, item)
     measured.user_known[at] = h.events[user] > 0
@@ -150,21 +173,31 @@ def _one_event(
     if not known:
         welcome(m.interest, item)
     elif train:
-        _measure_and_train(m, b, user, item, ts_ms, seq, items, exclude, measured, at)
-    if train:
+        step_weight = weight if shared else np.float32(0.0)
+        _measure_and_train(m, b, user, item, ts_ms, step_weight, bought, seq, items, exclude, measured, at)
+    if train and shared:
         collect(m.interest, h, user, item, ts_ms)
-    events = h.events[user]
-    gap_class = gap_context(events, ts_ms - h.ts_ms[user, 0]) - BY_GAP
-    covisit(m.covisitation, h, user, item, ts_ms, seq)
-    follow(m.categories, h, user, item, seq)
-    note_user(m.neighbours, user, item)
-    count(p, item, place < 0, ts_ms, seq)
-    count_occasion(m.occasion, item, events, gap_class, ts_ms, seq)
-    chosen(m.recency, item)
+    if shared:
+        _share(m, user, item, place < 0, ts_ms, weight, seq)
     take_back(m.dismissals, user, item)
     if exclude and fresh:
         consume(m.consumed, user, item)
-    remember(h, user, item, ts_ms, partition)
+    remember(h, user, item, ts_ms, partition, weight)
+    charge(m.influence, h, user, ts_ms, weight, shared)
+
+
+@kernel
+def _share(m: Model, user: int, item: int, new_to_user: bool, ts_ms: int, weight: np.float32, seq: int) -> None:
+    """Let a choice count in all that other users' lists are made of."""
+    h = m.histories
+    events = h.events[user]
+    gap_class = gap_context(events, ts_ms - h.ts_ms[user, 0]) - BY_GAP
+    covisit(m.covisitation, h, user, item, ts_ms, seq, weight)
+    follow(m.categories, h, user, item, seq, weight)
+    note_user(m.neighbours, user, item)
+    count(m.popularity, item, new_to_user, ts_ms, seq, weight)
+    count_occasion(m.occasion, item, events, gap_class, ts_ms, seq, weight)
+    chosen(m.recency, item)
 
 
 @kernel
@@ -174,6 +207,8 @@ def _measure_and_train(
     user: int,
     item: int,
     ts_ms: int,
+    weight: np.float32,
+    bought: bool,
     seq: int,
     items: int,
     exclude: bool,
@@ -182,7 +217,8 @@ def _measure_and_train(
 ) -> None:
     """Rank for the user as things were before the event; measure where its item stood; take one step of the blend.
 
-    An item never seen before has no rank and cannot be learned from: the caller leaves it out.
+    A step of `weight` 0 is none. An item never seen before has no rank and cannot be learned from: the caller leaves it
+    out.
     """
     h, p = m.histories, m.popularity
     history = history_context(h.events[user])
@@ -195,7 +231,12 @@ def _measure_and_train(
             target = k
     if target >= 0:
         measured.rank[at] = _rank_of(b.scores, n, target)
-        measured.loss[at] = learn(m.blend, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target)
+        measured.loss[at] = learn(
+            m.blend, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target, weight
+        )
+        if bought and weight > np.float32(0.0) and has_buy_list(m):
+            score(m.buy, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
+            learn(m.buy, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target, np.float32(1.0))
     else:
         measured.rank[at] = 1.0 + n + max(0, candidates - n - 1) / 2.0
     measured.popular_rank[at] = _rank_by_count(m, b, item, ALL_TIME, seq, ts_ms, items)
@@ -205,13 +246,43 @@ def _measure_and_train(
 @kernel
 def make_list(
     m: Model, b: Bench, user: int, ts_ms: int, seq: int, exclude: bool, effort: int, lists: Lists, row: int
-) -> None:
-    """Write the user's list, as of event `seq`, into row `row` of `lists`. Ties go to the item seen first."""
-    h, s = m.histories, b.scratch
+) -> int:
+    """Write the user's list, as of event `seq`, into row `row` of `lists`; return how many items it was chosen from.
+
+    Ties go to the item seen first. Leaves in `b` what another list of the same user may be made from.
+    """
+    h = m.histories
     now_ms = ts_ms + SERVING_GAP_MS
     events = h.events[user]
     gap = gap_context(events, now_ms - h.ts_ms[user, 0])
     n = rank(m, b, user, now_ms, seq, history_context(events), gap, exclude, effort)
+    _write_list(m, b, m.blend, user, n, now_ms, seq, lists, row)
+    return int(n)
+
+
+@kernel
+def make_buy_list(m: Model, b: Bench, user: int, n: int, ts_ms: int, seq: int, buys: Lists, row: int) -> None:
+    """Write the list of what is worth most as something the user will buy, right after `make_list` returned `n`."""
+    h = m.histories
+    now_ms = ts_ms + SERVING_GAP_MS
+    events = h.events[user]
+    gap = gap_context(events, now_ms - h.ts_ms[user, 0])
+    score_to_buy(m, b, user, n, history_context(events), gap, now_ms)
+    _write_list(m, b, m.buy, user, n, now_ms, seq, buys, row)
+    for at in range(buys.item.shape[1]):
+        if buys.item[row, at] < 0:
+            break
+        priced = price_part(m.prices, buys.item[row, at])
+        buys.contribution[row, at, POPULAR] -= priced
+        buys.contribution[row, at, PRICE] = priced
+
+
+@kernel
+def _write_list(
+    m: Model, b: Bench, by: Blend, user: int, n: int, now_ms: int, seq: int, lists: Lists, row: int
+) -> None:
+    """Write the best of the `n` items that were scored with the blend `by`, and why, into row `row` of `lists`."""
+    h, s = m.histories, b.scratch
     lists.seq[row] = seq
     held = _best(b, n)
     lists.item[row, held:] = -1
@@ -221,7 +292,7 @@ def make_list(
         lists.item[row, at] = item
         lists.score[row, at] = b.scores[best]
         pushed = pushed_down(m.dismissals, user, item, now_ms)
-        explain(m.blend, b.work, b.signals, best, b.scores[best] + pushed, lists.contribution[row, at])
+        explain(by, b.work, b.signals, best, b.scores[best] + pushed, lists.contribution[row, at])
         lists.contribution[row, at, DISMISSED] = -pushed
         via = place_of_largest(s, item)
         lists.via[row, at] = h.item[user, via] if via >= 0 else -1

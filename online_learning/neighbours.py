@@ -100,6 +100,8 @@ def walk_neighbours(s: Scratch, v: Neighbours, h: Histories, user: int) -> None:
 @inlined
 def _vote(s: Scratch, h: Histories, user: int, share: np.float32) -> None:
     for place in range(min(VOTES, h.held[user])):
+        if h.quiet[user, place]:
+            continue
         item = h.item[user, place]
         q = s.sums[item]
         if q[KNN] == ZERO and q[SECOND] == ZERO and q[LONG98] == ZERO:

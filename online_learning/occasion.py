@@ -3,7 +3,7 @@
 Counts of half-life 3,000 events are kept apart by how long the user's history is, how long ago their last event was,
 and the three-hour slot of the day; and, over all, for the first three events of each user.
 
-Signals: ln(1 + FINE · c(j | circumstance) / Σ c(· | circumstance)).
+An event adds its weight. Signals: ln(1 + FINE · c(j | circumstance) / Σ c(· | circumstance)).
 """
 
 from __future__ import annotations
@@ -82,19 +82,21 @@ def slot_cell(ts_ms: int) -> int:
 
 
 @kernel
-def count_occasion(o: Occasion, item: int, events: int, gap_class: int, ts_ms: int, seq: int) -> None:
-    """Count one event on `item` by a user of so many `events` before it, `gap_class` (0 … GAPS - 1) after the last."""
+def count_occasion(
+    o: Occasion, item: int, events: int, gap_class: int, ts_ms: int, seq: int, weight: np.float32
+) -> None:
+    """Add `weight` for a choice of `item` by a user of so many `events`, `gap_class` (0 … GAPS - 1) after the last."""
     fade = halved(np.float32(seq - o.touch[item]) * _PER_EVENT)
     fade_total = halved(np.float32(seq - o.total_touch[0]) * _PER_EVENT)
     value = o.value[item]
     for cell in range(CELLS):
         value[cell] *= fade
         o.total[cell] *= fade_total
-    _add(o, value, length_cell(events))
-    _add(o, value, BY_GAP + gap_class)
-    _add(o, value, slot_cell(ts_ms))
+    _add(o, value, length_cell(events), weight)
+    _add(o, value, BY_GAP + gap_class, weight)
+    _add(o, value, slot_cell(ts_ms), weight)
     if events < _FIRST_EVENTS:
-        _add(o, value, BEGINNING)
+        _add(o, value, BEGINNING, weight)
     o.touch[item] = seq
     o.total_touch[0] = seq
     o.dirty[item] = 1
@@ -102,9 +104,9 @@ def count_occasion(o: Occasion, item: int, events: int, gap_class: int, ts_ms: i
 
 
 @inlined
-def _add(o: Occasion, value: NDArray[np.float32], cell: int) -> None:
-    value[cell] += np.float32(1.0)
-    o.total[cell] += np.float32(1.0)
+def _add(o: Occasion, value: NDArray[np.float32], cell: int, weight: np.float32) -> None:
+    value[cell] += weight
+    o.total[cell] += weight
 
 
 @kernel

@@ -1,8 +1,9 @@
 """Popularity: how often an item was chosen, at several half-lives, and the running best of each.
 
 `c_h(j) = Σ 2^(-(t - t_e)/h)` over the events e on item j; t counts events for most half-lives, and time for two.
-Half-life ∞ is all-time popularity. Within one half-life an event only ever lifts its own item, so the best items are
-kept by an insertion, never by a sort.
+Half-life ∞ is all-time popularity. It and the count of half-life 40 are counts of events, whatever their kind: quality
+is measured beside these two. The others add the event's weight. Within one half-life an event only ever lifts its own
+item, so the best items are kept by an insertion, never by a sort.
 
 Signals: ln(1 + FINE · the item's share of each count).
 """
@@ -106,13 +107,14 @@ def totalled(p: Popularity, which: int, seq: int, now_ms: int) -> float:
 
 
 @kernel
-def count(p: Popularity, item: int, new_to_user: bool, ts_ms: int, seq: int) -> None:
-    """Count one event on `item`. An event older than the item's last one counts as of that one."""
+def count(p: Popularity, item: int, new_to_user: bool, ts_ms: int, seq: int, weight: np.float32) -> None:
+    """Count one event on `item`, at its `weight`. An event older than the item's last one counts as of that one."""
     now_ms = max(ts_ms, p.facts[item, LAST_MS])
     for which in range(COUNTS):
+        added = 1.0 if which in (H40, ALL_TIME) else float(weight)
         if which < FADING:
-            p.value[item, which] = counted(p, item, which, seq, now_ms) + 1.0
-        p.total[which] = totalled(p, which, seq, ts_ms) + 1.0
+            p.value[item, which] = counted(p, item, which, seq, now_ms) + added
+        p.total[which] = totalled(p, which, seq, ts_ms) + added
         p.total_at[which, 0] = seq
         p.total_at[which, 1] = max(ts_ms, p.total_at[which, 1])
         p.board_dirty[which] = 1

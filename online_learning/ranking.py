@@ -17,10 +17,13 @@ from .consumed import Consumed, held
 from .covisitation import Covisitation
 from .dismissals import Dismissals, bar_hidden, push_down
 from .histories import Histories
+from .influence import Influence
 from .interest import Interest
 from .neighbours import Neighbours, walk_neighbours
 from .occasion import Occasion
 from .popularity import Popularity
+from .prices import Prices, price_part
+from .ratings import Ratings
 from .recency import Recency
 from .scratch import CAP, Scratch, bar, begin
 from .second_order import walk_second
@@ -41,9 +44,15 @@ class Model(NamedTuple):
     covisitation: Covisitation
     neighbours: Neighbours
     categories: Categories
+    ratings: Ratings
+    influence: Influence
     interest: Interest
     dismissals: Dismissals
     blend: Blend
+    buy: Blend
+    """Learns from purchases alone; without rows where no such list is made."""
+    prices: Prices
+    """Without rows likewise."""
 
 
 class Bench(NamedTuple):
@@ -126,6 +135,21 @@ def describe_items(m: Model, b: Bench, user: int, n: int, own: int, gap: int, no
         b.logarithmic,
         b.signals,
     )
+
+
+@kernel
+def has_buy_list(m: Model) -> bool:
+    """Tell whether there is a blend that learns from purchases."""
+    return len(m.buy.bias) > 0
+
+
+@kernel
+def score_to_buy(m: Model, b: Bench, user: int, n: int, history: int, gap: int, now_ms: int) -> None:
+    """Write the scores of the items described as things to buy, weighed by their prices, into `b.scores`."""
+    score(m.buy, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
+    push_down(m.dismissals, user, now_ms, b.scratch.items, n, b.scores)
+    for k in range(n):
+        b.scores[k] += price_part(m.prices, b.scratch.items[k])
 
 
 @kernel

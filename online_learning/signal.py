@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-GROUPS = ("popular", "trending", "together", "yours", "taste", "dismissed")
-"""What a reason names: the signals' parts of a score are summed into these; no signal speaks for the last."""
-POPULAR, TRENDING, TOGETHER, YOURS, TASTE, DISMISSED = range(6)
+GROUPS = ("popular", "trending", "together", "yours", "taste", "dismissed", "price")
+"""What a reason names: the signals' parts of a score are summed into these; no signal speaks for the last two."""
+POPULAR, TRENDING, TOGETHER, YOURS, TASTE, DISMISSED, PRICE = range(7)
 
 PLAIN = 0.0
 """Scale of a signal that enters as it stands."""

@@ -20,19 +20,26 @@ from .slate_writer import room, write_lists
 class Ranked:
     """Lists with what their versions need; parallel to the rows of `lists`."""
 
-    list_name: str
     user_ids: list[str]
     generation: int
     positions: NDArray[np.int64]
     as_of_ms: NDArray[np.int64]
-    lists: Lists
+    lists: dict[str, Lists]
+    """By the list's name, in the order they are published in; each has a row a user."""
     item_ids: JsonIds
     """Item ids by row."""
 
     def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
-        """Return one slate a user. All but `generated_ts_ms` is a function of the state the lists were made in."""
-        lists, ids = self.lists, self.item_ids
-        ids.catch_up()
+        """Return one slate a user and list, all a function of the state they were made in but `generated_ts_ms`."""
+        self.item_ids.catch_up()
+        return [slate for name, lists in self.lists.items() for slate in self._encoded(name, lists, generated_ts_ms)]
+
+    def slates(self, generated_ts_ms: int) -> list[Slate]:
+        """Return the same slates as objects."""
+        return [read_slate(each) for each in self.encoded(generated_ts_ms)]
+
+    def _encoded(self, list_name: str, lists: Lists, generated_ts_ms: int) -> list[EncodedSlate]:
+        ids = self.item_ids
         count, length = lists.item.shape
         out = np.empty((count, room(length, ids.longest)), np.uint8)
         written = np.empty(count, np.int64)
@@ -40,7 +47,7 @@ class Ranked:
         return [
             assemble_slate(
                 out[row, :end].tobytes(),
-                list_name=self.list_name,
+                list_name=list_name,
                 user_id=user_id,
                 version=Version(self.generation, position, seq),
                 as_of_ms=as_of_ms,
@@ -57,10 +64,6 @@ class Ranked:
                 )
             )
         ]
-
-    def slates(self, generated_ts_ms: int) -> list[Slate]:
-        """Return the same slates as objects."""
-        return [read_slate(each) for each in self.encoded(generated_ts_ms)]
 
 
 def reserve_lists(count: int, length: int) -> Lists:

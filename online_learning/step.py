@@ -29,15 +29,19 @@ from .consumed import consumed
 from .covisitation import covisitation
 from .dismissals import DISMISS, HIDE, dismissals
 from .histories import histories
+from .influence import influence
 from .interest import interest
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
-from .kernel import Events, Measured, learn_events, make_lists
+from .kernel import Events, Lists, Measured, learn_events, make_lists
+from .kind_weights import kind_weights, ratings_of
 from .neighbours import neighbours
 from .occasion import occasion
 from .popularity import popularity
+from .prices import prices
 from .quality import Quality
 from .ranking import Model, bench
+from .ratings import ratings
 from .recency import recency
 from .scratch import scratch
 from .similar import SIMILAR, Changed, list_similar
@@ -46,7 +50,7 @@ from .snapshot import Dump
 from .starting_weights import starting_weights
 from .vocabulary import NOT_ADMITTED, Vocabulary
 
-MAIN = "main"
+MAIN, BUY = "main", "buy"
 NOBODY = ""
 """The user id of the list for users that are not known."""
 
@@ -111,6 +115,7 @@ class Step:
         self.items = Vocabulary("items", config.max_items)
         self.categories = Vocabulary("categories", config.max_categories)
         self.arena = Arena()
+        buying, none = BUY in config.lists, Vocabulary("none", 0)
         self.model = Model(
             histories=histories(self.arena, self.users, config.history_length),
             consumed=consumed(
@@ -127,10 +132,15 @@ class Step:
             ),
             neighbours=neighbours(self.arena, self.items, self.users),
             categories=categories(self.arena, self.items, self.categories),
+            ratings=ratings(self.arena, self.users, config.rating_slope),
+            influence=influence(self.arena, self.users, config),
             interest=interest(self.arena, self.items),
             dismissals=dismissals(self.arena, self.users),
             blend=blend(self.arena, self.items, starting_weights()),
+            buy=blend(self.arena if buying else Arena(), self.items if buying else none, starting_weights(), BUY),
+            prices=prices(self.arena if buying else Arena(), self.items if buying else none),
         )
+        self._kind_weights = kind_weights(config)
         self._item_ids = JsonIds(self.items.ids)
         self._changed = Changed(config.max_items)
         self.quality = Quality(self.model.popularity)
@@ -164,7 +174,7 @@ class Step:
             )
         ranked, measured = self._learn(chunk, columns, lists, train_every)
         self.positions[place] = chunk.end
-        self.quality.add(measured, self.seq, None if ranked is None else ranked.lists)
+        self.quality.add(measured, self.seq, None if ranked is None else ranked.lists[MAIN])
         return Applied(chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), self.seq, ranked, measured)
 
     def warm_up(self) -> Future[None]:
@@ -181,19 +191,18 @@ class Step:
         if NOBODY in user_ids:
             known[NOBODY] = self.users.capacity
         rows = np.array(list(known.values()), np.int32)
-        lists = reserve_lists(len(rows), self.config.list_length)
-        make_lists(self.model, self._bench, rows, self.last_ms, self.seq, self.config.exclude_consumed, lists)
+        lists, buys = self._reserved(len(rows))
+        make_lists(self.model, self._bench, rows, self.last_ms, self.seq, self.config.exclude_consumed, lists, buys)
         positions = [
             sum(self.positions.values()) if id_ == NOBODY else self._position(int(self.model.histories.partition[row]))
             for id_, row in known.items()
         ]
         return Ranked(
-            list_name=MAIN,
             user_ids=list(known),
             generation=self.generation,
             positions=np.array(positions, np.int64),
             as_of_ms=np.full(len(rows), self.last_ms),
-            lists=lists,
+            lists=self._named(lists, buys),
             item_ids=self._item_ids,
         )
 
@@ -232,7 +241,7 @@ class Step:
     def dump(self, meta: dict[str, Any] | None = None) -> Dump:
         """Return a copy of all state, with the positions it contains. `meta` is the caller's own, JSON-able."""
         header = {
-            "config": asdict(self.config),
+            "config": _plain(self.config),
             "seq": self.seq,
             "generation": self.generation,
             "last_ms": self.last_ms,
@@ -252,7 +261,7 @@ class Step:
         saved = dump.header["config"]
         odd = [
             f"learning.{key} = {value!r}, was {saved.get(key)!r}"
-            for key, value in asdict(config).items()
+            for key, value in _plain(config).items()
             if saved.get(key) != value
         ]
         if odd:
@@ -278,7 +287,8 @@ class Step:
         place = (chunk.input, chunk.partition)
         position = self.catalogue.get(place, chunk.start)
         new = columns.cut(int(np.searchsorted(columns.offsets, position)), len(columns))
-        describe(self.model.categories, self.items, self.categories, new.items)
+        costs = self.model.prices if BUY in self.config.lists else None
+        describe(self.model.categories, costs, self.items, self.categories, new.items)
         end = max(position, chunk.end)
         self.catalogue[place] = end
         return Applied(chunk.input, chunk.partition, max(position, chunk.start), end, 0, self.seq, None, None)
@@ -294,9 +304,18 @@ class Step:
         at = np.flatnonzero(make & (users >= 0))
         listed = np.full(n, -1, np.int32)
         listed[at] = np.arange(len(at), dtype=np.int32)
-        lists = reserve_lists(len(at), self.config.list_length)
+        lists, buys = self._reserved(len(at))
         measured = reserve_measured(n)
-        events = Events(users, self.items.rows(columns.item_ids), columns.ts_ms, PUTS_AWAY[columns.kinds], listed)
+        events = Events(
+            user=users,
+            item=self.items.rows(columns.item_ids),
+            ts_ms=columns.ts_ms,
+            away=PUTS_AWAY[columns.kinds],
+            weight=self._kind_weights[columns.kinds],
+            bought=columns.kinds == Kind.purchase,
+            rating=ratings_of(columns),
+            listed=listed,
+        )
         done = 0
         while done < n:
             taken = learn_events(
@@ -311,6 +330,7 @@ class Step:
                 train_every,
                 measured,
                 lists,
+                buys,
             )
             self.seq += taken - done
             done = taken
@@ -322,15 +342,22 @@ class Step:
             return None, measured
         others = self._position(chunk.partition) - self.positions[chunk.input, chunk.partition]
         ranked = Ranked(
-            list_name=MAIN,
             user_ids=[columns.user_ids[k] for k in at.tolist()],
             generation=self.generation,
             positions=columns.offsets[at] + (1 + others),
             as_of_ms=columns.as_of_ms[at],
-            lists=lists,
+            lists=self._named(lists, buys),
             item_ids=self._item_ids,
         )
         return ranked, measured
+
+    def _reserved(self, count: int) -> tuple[Lists, Lists]:
+        """Reserve `count` lists and as many of what to buy, none of these where no such list is made."""
+        length = self.config.list_length
+        return reserve_lists(count, length), reserve_lists(count if BUY in self.config.lists else 0, length)
+
+    def _named(self, lists: Lists, buys: Lists) -> dict[str, Lists]:
+        return dict(zip(self.config.lists, (lists, buys), strict=False))
 
     def _position(self, partition: int) -> int:
         """Return the sum over all inputs of the next offset of one partition."""
@@ -358,6 +385,11 @@ def reserve_measured(n: int) -> Measured:
         pair_new=np.zeros(n, np.bool_),
         loss=np.full(n, np.nan),
     )
+
+
+def _plain(config: LearningConfig) -> dict[str, Any]:
+    """Return the settings as JSON gives them back."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
 
 
 def _hash_128(text: str) -> int:

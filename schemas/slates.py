@@ -58,7 +58,8 @@ def assemble_slate(
     items: bytes, *, list_name: str, user_id: str, version: Version, as_of_ms: int, generated_ts_ms: int
 ) -> EncodedSlate:
     """Return a slate whose items are encoded already, as the JSON array of `items`; its id is made of the rest."""
-    user, at = _encoder.encode(user_id), f"{version.generation}.{version.position}.{version.revision}"
+    which = "" if list_name == "main" else f".{list_name}"
+    user, at = _encoder.encode(user_id), f"{version.generation}.{version.position}.{version.revision}{which}"
     head = b'{"slate_id":%b@%b","list":%b,"user_id":%b,"items":' % (
         user[:-1],
         at.encode(),

@@ -6,14 +6,15 @@ section from its key.
 
 from __future__ import annotations
 
-import math
+import contextlib
+import json
 import os
 import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -49,6 +50,10 @@ __all__ = [
 ]
 
 DEFAULT_FILE = "millstream.toml"
+_LISTS = (("main",), ("main", "buy"))
+_MAY_BE_NONE = {"shared_repeats", "shared_choices"}
+_MOST_WEIGHT = 15.0
+"""Of a kind of event: a history keeps weights below 16."""
 
 
 def _topic_name(name: str) -> str:
@@ -71,16 +76,29 @@ def _redis_url(url: str) -> str:
     return url
 
 
+def _lists_from_text(found: object) -> object:
+    """Read `lists` as JSON where a variable gives it: what is inside a dataclass comes as text."""
+    if isinstance(found, dict) and isinstance(found.get("lists"), str):
+        with contextlib.suppress(ValueError):
+            return {**found, "lists": json.loads(found["lists"])}
+    return found
+
+
 def _sizes(learning: LearningConfig) -> LearningConfig:
-    """Refuse every size below 1: each number of the learner is a cap or a length."""
+    """Refuse every size below 1, and weights that are not above 0 or more than a history holds."""
     wrong: dict[str, tuple[object, str]] = {}
     for name, value in asdict(learning).items():
-        if isinstance(value, bool):
+        if name == "lists":
+            if value not in _LISTS:
+                wrong[name] = (value, 'must be ["main"] or ["main", "buy"]')
+        elif isinstance(value, bool):
             continue
-        if isinstance(value, int) and value < 1:
-            wrong[name] = (value, "must be at least 1")
-        elif isinstance(value, float) and not (math.isfinite(value) and value > 0):
-            wrong[name] = (value, "must be a number above 0")
+        elif isinstance(value, int) and value < (0 if name in _MAY_BE_NONE else 1):
+            wrong[name] = (value, "must be at least 0" if name in _MAY_BE_NONE else "must be at least 1")
+        elif name.endswith("_weight") and not 0 < value <= _MOST_WEIGHT:
+            wrong[name] = (value, f"must be above 0 and at most {_MOST_WEIGHT:g}")
+        elif name == "rating_slope" and not 0 <= value <= _MOST_WEIGHT:
+            wrong[name] = (value, f"must be from 0 to {_MOST_WEIGHT:g}")
     for name, cap in (("max_neighbours", learning.max_neighbours), ("max_consumed", learning.max_consumed)):
         if name not in wrong and (cap < 16 or cap & (cap - 1)):
             wrong[name] = (cap, "must be a power of two from 16 on")
@@ -240,7 +258,7 @@ class Settings(BaseSettings):
     redis: Redis = Redis()
     inputs: Annotated[tuple[Input, ...], AfterValidator(_at_least_one)] = (Input(topic="interactions"),)
     topics: Topics = Topics()
-    learning: Annotated[LearningConfig, AfterValidator(_sizes)] = LearningConfig()
+    learning: Annotated[LearningConfig, BeforeValidator(_lists_from_text), AfterValidator(_sizes)] = LearningConfig()
     snapshots: Snapshots = Snapshots()
     worker: Worker = Worker()
     serve: Serve = Serve()

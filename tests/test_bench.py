@@ -162,7 +162,7 @@ def test_as_far_as_the_last_stage_is_what_a_ranking_does(exclude: bool) -> None:
         gap = gap_context(events, step.last_ms - int(h.ts_ms[user, 0]))
         history = history_context(events)
         n = ranking.rank(m, theirs, user, step.last_ms, step.seq, history, gap, exclude, FULL)
-        assert rank_as_far_as(m, mine, user, 0, step.last_ms, step.seq, exclude, SCORE) == n
+        assert rank_as_far_as(m, mine, user, 0, step.last_ms, np.float32(1.0), step.seq, exclude, SCORE) == n
         np.testing.assert_array_equal(mine.scratch.items[:n], theirs.scratch.items[:n])
         np.testing.assert_array_equal(mine.scores[:n], theirs.scores[:n])
 

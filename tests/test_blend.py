@@ -57,9 +57,10 @@ class Case:
         score(self.b, self.w, HISTORY, GAP, self.items, self.signals, n, self.scores)
         return self.scores[:n]
 
-    def learn(self, target: int, n: int = N) -> float:
+    def learn(self, target: int, n: int = N, weight: float = 1.0) -> float:
         self.score(n)
-        return learn(self.b, self.w, HISTORY, GAP, self.items, self.signals, self.scores, n, target)
+        by = np.float32(weight)
+        return learn(self.b, self.w, HISTORY, GAP, self.items, self.signals, self.scores, n, target, by)
 
     def weights(self) -> Weights:
         """All that a score reads, in float64."""
@@ -121,7 +122,7 @@ def test_a_score_is_the_weights_the_net_and_the_bias_together() -> None:
     np.testing.assert_allclose(c.score(), reference(c, c.weights()), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("target", [0, 17, N - 1])
+@pytest.mark.parametrize(("target", "weight"), [(0, 1.0), (17, 1.0), (17, 2.5), (N - 1, 1.0)])
 @pytest.mark.parametrize(
     ("name", "rate", "first"),
     [
@@ -133,12 +134,12 @@ def test_a_score_is_the_weights_the_net_and_the_bias_together() -> None:
     ],
 )
 def test_a_step_is_adagrads_along_the_slope_of_the_log_likelihood(
-    target: int, name: str, rate: float, first: float
+    target: int, weight: float, name: str, rate: float, first: float
 ) -> None:
-    """`G += g²; θ += η g / √G`, g a finite difference of ln p(target), G beginning at the first square."""
+    """`G += g²; θ += η g / √G`, g the weight times a finite difference of ln p(target), G from the first square on."""
     c = case(2)
-    before, expected = c.weights(), slopes(c, c.weights(), name, target)
-    loss = c.learn(target)
+    before, expected = c.weights(), weight * slopes(c, c.weights(), name, target)
+    loss = c.learn(target, weight=weight)
     assert loss == pytest.approx(-log_likelihood_of(before, c, target), rel=1e-3)
     active = len(ACTIVE) if name in ("weight", "offset") else 1
     moved = (c.weights()[name] - before[name]) / active

@@ -26,6 +26,7 @@ CAPPED = LearningConfig(
     exclude_consumed=True,
     max_consumed=16,
     consumed_per_user=20,
+    lists=("main", "buy"),
 )
 KEEPS_ALL = replace(CAPPED, exclude_consumed=False)
 TABLES = sorted(Step(CAPPED).arena.tables)
@@ -36,7 +37,11 @@ every_table = pytest.mark.parametrize("table", TABLES)
 def described(config: LearningConfig) -> Step:
     """A step that knows a category or two of some items."""
     step = Step(config)
-    step.apply(catalogue_chunk(Item(item_id=f"i{n}", categories=[f"c{n % 7}", f"c{n % 3}"]) for n in range(0, 60, 2)))
+    step.apply(
+        catalogue_chunk(
+            Item(item_id=f"i{n}", categories=[f"c{n % 7}", f"c{n % 3}"], price=1.0 + n) for n in range(0, 60, 2)
+        )
+    )
     return step
 
 
@@ -52,10 +57,11 @@ def digests(step: Step) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def log() -> InteractionColumns:
-    """1,200 events of 80 users on 90 items, some of them dismissals: more of everything than the caps allow."""
+    """1,200 events of 80 users on 90 items, of many kinds: more of everything than the caps allow."""
     log = random_log(1_200, users=80, items=90, seed=11)
-    kinds = np.where(np.arange(len(log)) % 20 == 19, Kind.dismiss, log.kinds).astype(np.int8)
-    return replace(log, kinds=kinds)
+    turn = np.arange(len(log)) % 20
+    kinds = np.select([turn == 19, turn < 5, turn < 8], [Kind.dismiss, Kind.rating, Kind.purchase], log.kinds)
+    return replace(log, kinds=kinds.astype(np.int8), values=np.where(turn < 4, 1.0 + turn, np.nan))
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ from millstream.online_learning.popularity import (
 )
 from millstream.online_learning.vocabulary import Vocabulary
 
+ONE = np.float32(1.0)
 Log = list[tuple[int, int, int]]
 """Item, `seq`, milliseconds."""
 
@@ -58,7 +59,7 @@ def fed(log: Log, items: int) -> Popularity:
     p = declared(items)
     known: set[int] = set()
     for item, at, ms in log:
-        count(p, np.int32(item), item not in known, ms, at)
+        count(p, np.int32(item), item not in known, ms, at, ONE)
         known.add(item)
     return p
 
@@ -106,7 +107,7 @@ def test_the_facts_of_an_item_are_what_they_say() -> None:
     """First and last event, time of the last, events, users; an event from the past does not set the clock back."""
     p = declared(5)
     for at, (item, fresh, ms) in enumerate([(3, True, 50), (1, True, 60), (3, False, 70), (3, True, 65)], start=1):
-        count(p, np.int32(item), fresh, ms, at)
+        count(p, np.int32(item), fresh, ms, at, ONE)
     facts = p.facts[3]
     assert (facts[FIRST], facts[LAST], facts[LAST_MS], facts[EVENTS], facts[USERS]) == (1, 4, 70, 3, 2)
     assert p.facts[:, EVENTS].tolist() == [0, 1, 0, 3, 0]
@@ -119,7 +120,7 @@ def test_all_time_counts_are_whole_numbers_beyond_float32() -> None:
     """A float32 stops counting at 2^24; all-time popularity goes on."""
     p = fed([(0, 1, 1_000)], 1)
     p.facts[0, EVENTS] = 2**24
-    count(p, np.int32(0), False, 1_000, 2)
+    count(p, np.int32(0), False, 1_000, 2, ONE)
     assert counted(p, np.int32(0), ALL_TIME, 2, 1_000) == 2**24 + 1
 
 

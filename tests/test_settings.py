@@ -52,9 +52,11 @@ def test_a_variable_may_hold_a_whole_section_or_list_as_json(monkeypatch: pytest
     """Inputs are set so, since they are a list."""
     monkeypatch.setenv("MILLSTREAM_INPUTS", '[{"topic": "views"}, {"topic": "orders", "default_kind": "purchase"}]')
     monkeypatch.setenv("MILLSTREAM_WORKER", '{"slice_ms": 5}')
+    monkeypatch.setenv("MILLSTREAM_LEARNING__LISTS", '["main", "buy"]')
     settings = load_settings()
     assert [entry.topic for entry in settings.inputs] == ["views", "orders"]
     assert settings.worker.slice_ms == 5
+    assert settings.learning.lists == ("main", "buy")
 
 
 def test_every_wrong_setting_is_named_as_it_was_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +125,18 @@ def test_an_unknown_variable_is_named_with_the_nearest_known(
         (
             "[learning]\nmax_neighbours = 100\n",
             "millstream.toml: learning.max_neighbours = 100: must be a power of two from 16 on",
+        ),
+        (
+            "[learning]\nlists = ['buy']\n",
+            'millstream.toml: learning.lists = (\'buy\',): must be ["main"] or ["main", "buy"]',
+        ),
+        (
+            "[learning]\npurchase_weight = 0\n",
+            "millstream.toml: learning.purchase_weight = 0.0: must be above 0 and at most 15",
+        ),
+        (
+            "[learning]\nrating_slope = -1\n",
+            "millstream.toml: learning.rating_slope = -1.0: must be from 0 to 15",
         ),
     ],
 )

@@ -15,7 +15,7 @@ from logs import SMALL, START_MS, chunk_of, columns_of, random_log, simulated
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.signal import GROUPS
-from millstream.online_learning.step import INTERACTIONS, NOBODY, TEACHING, OutOfOrderChunk, Step
+from millstream.online_learning.step import INTERACTIONS, MAIN, NOBODY, TEACHING, OutOfOrderChunk, Step
 from millstream.schemas.columns import Chunk, InteractionColumns
 from millstream.schemas.records import Kind, Slate, Version
 
@@ -264,7 +264,7 @@ def test_a_slates_reasons_sum_to_the_score_it_was_ranked_by(config: LearningConf
     step.apply(WHOLE.cut(0, 50))  # before the first choice there is nothing to list
     applied = step.apply(WHOLE.cut(50, len(LOG)))
     assert applied.ranked is not None
-    for slate, ranked in zip(applied.slates(0), applied.ranked.lists.score.tolist(), strict=True):
+    for slate, ranked in zip(applied.slates(0), applied.ranked.lists[MAIN].score.tolist(), strict=True):
         assert slate.items
         for item, score in zip(slate.items, ranked, strict=False):
             total = sum(reason.contribution for reason in item.reasons)

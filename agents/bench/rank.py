@@ -195,7 +195,7 @@ def _call_us(step: Step, b: Bench) -> float:
     taken_s = np.empty(_CALLS)
     for at in range(_CALLS):
         began_s = time.perf_counter()
-        make_lists(step.model, b, nobody, step.last_ms, step.seq, step.config.exclude_consumed, lists)
+        make_lists(step.model, b, nobody, step.last_ms, step.seq, step.config.exclude_consumed, lists, lists)
         taken_s[at] = time.perf_counter() - began_s
     return float(np.median(taken_s)) * 1e6
 

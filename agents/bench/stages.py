@@ -16,9 +16,11 @@ from millstream.online_learning.blend import gap_context, history_context, learn
 from millstream.online_learning.compiled import kernel
 from millstream.online_learning.evaluation import CHUNK_EVENTS
 from millstream.online_learning.kernel import Events, Measured, _one_event
+from millstream.online_learning.kind_weights import kind_weights, ratings_of
 from millstream.online_learning.neighbours import walk_neighbours
 from millstream.online_learning.popularity import EVENTS
 from millstream.online_learning.ranking import Bench, Model, bar_unwanted, bench, describe_items, score_items
+from millstream.online_learning.ratings import rate, rating_weight
 from millstream.online_learning.scratch import begin, scratch
 from millstream.online_learning.second_order import walk_second
 from millstream.online_learning.shortlist import FULL, MOST_OWN, shortlist
@@ -26,6 +28,7 @@ from millstream.online_learning.step import TEACHING, Step, reserve_measured
 from millstream.online_learning.vocabulary import NOT_ADMITTED
 from millstream.online_learning.walk import walk
 from millstream.schemas.columns import InteractionColumns
+from millstream.schemas.records import Kind
 
 STAGES = ("remember", "walk", "second_order_and_neighbours", "shortlist", "signals", "score", "train")
 """`remember`: ids, counts, edges and histories; then a ranking, in order; `train`: the blend's step."""
@@ -42,13 +45,17 @@ def learn_as_far_as(
         seq += 1
         if user < 0 or item < 0:
             continue
+        weight = e.weight[at] * rating_weight(m.ratings, user, e.rating[at])
         if m.popularity.facts[item, EVENTS] > 0:
-            rank_as_far_as(m, b, user, item, ts_ms, seq, exclude, last)
-        _one_event(m, b, user, item, ts_ms, seq, 0, items, exclude, False, measured, at)
+            rank_as_far_as(m, b, user, item, ts_ms, weight, seq, exclude, last)
+        _one_event(m, b, user, item, ts_ms, weight, e.bought[at], seq, 0, items, exclude, False, measured, at)
+        rate(m.ratings, user, e.rating[at])
 
 
 @kernel
-def rank_as_far_as(m: Model, b: Bench, user: int, item: int, now_ms: int, seq: int, exclude: bool, last: int) -> int:
+def rank_as_far_as(
+    m: Model, b: Bench, user: int, item: int, now_ms: int, weight: np.float32, seq: int, exclude: bool, last: int
+) -> int:
     """Rank for `user` up to and with the stage `last`, into `b`; return how many items were shortlisted.
 
     With TRAIN, the blend takes its step towards `item` if that is on the shortlist. Else no state changes.
@@ -80,7 +87,7 @@ def rank_as_far_as(m: Model, b: Bench, user: int, item: int, now_ms: int, seq: i
         return n
     for target in range(n):
         if s.items[target] == item:
-            learn(m.blend, b.work, history, gap, s.items, b.signals, b.scores, n, target)
+            learn(m.blend, b.work, history, gap, s.items, b.signals, b.scores, n, target, weight)
     return n
 
 
@@ -115,5 +122,8 @@ def _events(step: Step, columns: InteractionColumns) -> Events:
         item=step.items.rows(columns.item_ids),
         ts_ms=columns.ts_ms,
         away=np.zeros(len(columns), np.int8),
+        weight=kind_weights(step.config)[columns.kinds],
+        bought=columns.kinds == Kind.purchase,
+        rating=ratings_of(columns),
         listed=np.full(len(columns), NOT_ADMITTED, np.int32),
     )
