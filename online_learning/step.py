@@ -215,12 +215,11 @@ class Step:
         lists = reserve_lists(len(rows), self.config.list_length)
         list_similar(self.model.covisitation, rows, self.seq, lists)
         return Ranked(
-            list_name=SIMILAR,
             user_ids=[self.items.ids[row] for row in rows.tolist()],
             generation=self.generation,
             positions=np.full(len(rows), self.seq),
             as_of_ms=np.full(len(rows), self.last_ms),
-            lists=lists,
+            lists={SIMILAR: lists},
             item_ids=self._item_ids,
         )
 
