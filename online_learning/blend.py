@@ -105,7 +105,7 @@ def blend(arena: Arena, items: Vocabulary, start: NDArray[np.float32]) -> Blend:
     """Declare the weights; the shared ones begin at `start`, the net's at small random numbers, the rest at 0."""
     table = arena.table("blend", CONTEXTS, lambda: CONTEXTS)
     net = arena.table("blend_net", HIDDEN, lambda: HIDDEN)
-    bias = arena.table("blend_bias", items.capacity, lambda: len(items))
+    bias = arena.table("blend_bias", items.capacity, lambda: len(items), of=items.name)
     scale = arena.table("blend_scale", 1, lambda: 1)
     weights = Blend(
         weight=table.array("weight", np.float32, SIGNALS),

@@ -22,7 +22,7 @@ _MOST_THIS_SESSION = 255
 
 
 class Histories(NamedTuple):
-    """Arrays by user row. Written by `remember` alone."""
+    """Arrays by user row. Written by `remember` and `drop_items`."""
 
     item: NDArray[np.int32]
     """Item rows, newest first, shape (users, length)."""
@@ -45,7 +45,7 @@ class Histories(NamedTuple):
 
 def histories(arena: Arena, users: Vocabulary, length: int) -> Histories:
     """Declare the histories of all users, `length` items each, and one row more that is nobody's and stays empty."""
-    table = arena.table("histories", users.capacity + 1, lambda: len(users))
+    table = arena.table("histories", users.capacity + 1, lambda: len(users), of=users.name)
     return Histories(
         item=table.array("item", np.int32, length),
         ts_ms=table.array("ts_ms", np.int64, length),
@@ -98,4 +98,31 @@ def remember(h: Histories, user: int, item: int, ts_ms: int, partition: int) -> 
     h.this_session[user, 0] = this_session
     h.events[user] += 1
     h.partition[user] = partition
+    h.dirty[user] = 1
+
+
+@kernel
+def drop_items(h: Histories, gone: NDArray[np.bool_], user: int) -> None:
+    """Take the items that are `gone`, shape (items,), out of the user's history; the others move up."""
+    held = h.held[user]
+    kept = 0
+    for at in range(held):
+        if gone[h.item[user, at]]:
+            continue
+        if kept < at:
+            h.item[user, kept] = h.item[user, at]
+            h.ts_ms[user, kept] = h.ts_ms[user, at]
+            h.times[user, kept] = h.times[user, at]
+            h.interval_s[user, kept] = h.interval_s[user, at]
+            h.this_session[user, kept] = h.this_session[user, at]
+        kept += 1
+    if kept == held:
+        return
+    for at in range(kept, held):
+        h.item[user, at] = 0
+        h.ts_ms[user, at] = 0
+        h.times[user, at] = 0
+        h.interval_s[user, at] = 0.0
+        h.this_session[user, at] = 0
+    h.held[user] = kept
     h.dirty[user] = 1

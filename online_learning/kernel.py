@@ -17,7 +17,7 @@ from .compiled import kernel
 from .consumed import consume, has_consumed, held
 from .covisitation import covisit
 from .dismissals import pushed_down, put_away, take_back
-from .histories import find, remember
+from .histories import drop_items, find, remember
 from .interest import BLOCK, collect, welcome
 from .neighbours import note_user
 from .occasion import count_occasion
@@ -137,6 +137,8 @@ def _one_event(
     at: int,
 ) -> None:
     h, p = m.histories, m.popularity
+    if m.limbo.items[0] > 0:
+        drop_items(h, m.limbo.item, user)
     known = p.facts[item, EVENTS] > 0
     place = find(h, user, item)
     fresh = place < 0

@@ -16,9 +16,12 @@ from .signal import GROUPS
 from .slate_writer import room, write_lists
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Ranked:
-    """Lists with what their versions need; parallel to the rows of `lists`."""
+    """Lists with what their versions need; parallel to the rows of `lists`.
+
+    They may be encoded at any time: should a row that they hold be about to go to another id, they are written first.
+    """
 
     list_name: str
     user_ids: list[str]
@@ -28,39 +31,65 @@ class Ranked:
     lists: Lists
     item_ids: JsonIds
     """Item ids by row."""
+    texts: list[bytes] | None = None
+    """Each list's items as JSON, once written."""
+
+    def __post_init__(self) -> None:
+        if self.texts is None:
+            self.item_ids.expect(self)
+
+    def write(self) -> list[bytes]:
+        """Write the lists' items with the ids that their rows have; the first time counts. Return `texts`."""
+        if self.texts is None:
+            lists, ids = self.lists, self.item_ids
+            ids.catch_up()
+            count, length = lists.item.shape
+            out = np.empty((count, room(length, ids.longest)), np.uint8)
+            written = np.empty(count, np.int64)
+            write_lists(lists.item, lists.contribution, lists.via, ids.text, ids.begins, ids.ends, out, written)
+            self.texts = [out[row, :end].tobytes() for row, end in enumerate(written.tolist())]
+        return self.texts
 
     def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
         """Return one slate a user. All but `generated_ts_ms` is a function of the state the lists were made in."""
-        lists, ids = self.lists, self.item_ids
-        ids.catch_up()
-        count, length = lists.item.shape
-        out = np.empty((count, room(length, ids.longest)), np.uint8)
-        written = np.empty(count, np.int64)
-        write_lists(lists.item, lists.contribution, lists.via, ids.text, ids.ends, out, written)
         return [
             assemble_slate(
-                out[row, :end].tobytes(),
+                text,
                 list_name=self.list_name,
                 user_id=user_id,
                 version=Version(self.generation, position, seq),
                 as_of_ms=as_of_ms,
                 generated_ts_ms=generated_ts_ms,
             )
-            for row, (user_id, position, as_of_ms, seq, end) in enumerate(
-                zip(
-                    self.user_ids,
-                    self.positions.tolist(),
-                    self.as_of_ms.tolist(),
-                    lists.seq.tolist(),
-                    written.tolist(),
-                    strict=True,
-                )
+            for text, user_id, position, as_of_ms, seq in zip(
+                self.write(),
+                self.user_ids,
+                self.positions.tolist(),
+                self.as_of_ms.tolist(),
+                self.lists.seq.tolist(),
+                strict=True,
             )
         ]
 
     def slates(self, generated_ts_ms: int) -> list[Slate]:
         """Return the same slates as objects."""
         return [read_slate(each) for each in self.encoded(generated_ts_ms)]
+
+
+def joined(parts: list[Ranked]) -> Ranked:
+    """Return the lists of parts that follow one another, at least one, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Ranked(
+        list_name=parts[0].list_name,
+        user_ids=[user_id for part in parts for user_id in part.user_ids],
+        generation=parts[0].generation,
+        positions=np.concatenate([part.positions for part in parts]),
+        as_of_ms=np.concatenate([part.as_of_ms for part in parts]),
+        lists=Lists(*(np.concatenate(column) for column in zip(*(part.lists for part in parts), strict=True))),
+        item_ids=parts[0].item_ids,
+        texts=[text for part in parts for text in part.write()],
+    )
 
 
 def reserve_lists(count: int, length: int) -> Lists:

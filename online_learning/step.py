@@ -28,11 +28,13 @@ from .config import LearningConfig
 from .consumed import consumed
 from .covisitation import covisitation
 from .dismissals import DISMISS, HIDE, dismissals
+from .forgetting import eviction
 from .histories import histories
 from .interest import interest
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
 from .kernel import Events, Measured, learn_events, make_lists
+from .limbo import limbo
 from .neighbours import neighbours
 from .occasion import occasion
 from .popularity import popularity
@@ -40,7 +42,7 @@ from .quality import Quality
 from .ranking import Model, bench
 from .recency import recency
 from .scratch import scratch
-from .slate_maker import Ranked, reserve_lists
+from .slate_maker import Ranked, joined, reserve_lists
 from .snapshot import Dump
 from .starting_weights import starting_weights
 from .vocabulary import NOT_ADMITTED, Vocabulary
@@ -129,19 +131,21 @@ class Step:
             interest=interest(self.arena, self.items),
             dismissals=dismissals(self.arena, self.users),
             blend=blend(self.arena, self.items, starting_weights()),
+            limbo=limbo(config.max_users, config.max_items),
         )
-        self._item_ids = JsonIds(self.items.ids)
+        self._item_ids = JsonIds(self.items)
         self.quality = Quality(self.model.popularity)
         self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
+        self._eviction = eviction(config, self.model, self.arena, self.users, self.items, self._item_ids, self._trainer)
         self._bench = bench(scratch(config.max_items, config.max_consumed), config.list_length, off)
 
     def apply(self, chunk: Chunk, *, lists: bool | NDArray[np.bool_] = True, train_every: int = 1) -> Applied:
         """Learn the chunk's events in order; afterwards the position of its partition is `chunk.end`.
 
-        With `lists`, each touched user's list is made right after the user's last event of the chunk; a mask, shape
-        (events,), says after which events instead. One event in `train_every` is measured and trains the blend, all
-        are counted. A chunk behind the position is stale and teaches nothing. Raises `OutOfOrderChunk` for one beyond
-        it or across it.
+        With `lists`, each touched user's list is made right after the user's last event of the chunk, unless there is
+        no row for the user then; a mask, shape (events,), says after which events instead. One event in `train_every`
+        is measured and trains the blend, all are counted. A chunk behind the position is stale and teaches nothing.
+        Raises `OutOfOrderChunk` for one beyond it or across it.
 
         A chunk of the catalogue is taken in as far as it is beyond the catalogue's position, which is one of its own:
         a compacted topic is read from its beginning again and again, and what has gone from it was replaced.
@@ -198,6 +202,7 @@ class Step:
     def state_hash(self) -> str:
         """Return 32 hex digits over everything that learning and ranking read, positions included."""
         total = self.arena.digest() + self.users.digest() + self.items.digest() + self.categories.digest()
+        total += self._eviction.digest()
         for (topic, partition), position in self.positions.items():
             total += _hash_128(f"position/{self.inputs.index(topic)}/{partition}/{position}")
         for (_, partition), position in self.catalogue.items():
@@ -219,6 +224,7 @@ class Step:
             "positions": [[topic, partition, end] for (topic, partition), end in self.positions.items()],
             "catalogue": [[topic, partition, end] for (topic, partition), end in self.catalogue.items()],
             "categories": self.categories.ids[:],
+            "eviction": self._eviction.saved(),
             "meta": meta or {},
         }
         return Dump(header, self.arena.dump(), users=self.users.ids[:], items=self.items.ids[:])
@@ -247,8 +253,7 @@ class Step:
         step.last_ms = dump.header["last_ms"]
         step.positions = {(topic, partition): end for topic, partition, end in dump.header["positions"]}
         step.catalogue = {(topic, partition): end for topic, partition, end in dump.header.get("catalogue", [])}
-        step.users.rows(dump.users)
-        step.items.rows(dump.items)
+        step._eviction.restore({"users": dump.users, "items": dump.items}, dump.header.get("eviction", {}))
         step.categories.rows(dump.header["categories"])
         step.arena.load(dump.arrays)
         step._trainer.resume()
@@ -266,16 +271,41 @@ class Step:
     def _learn(
         self, chunk: Chunk, columns: InteractionColumns, make: bool | NDArray[np.bool_], train_every: int
     ) -> tuple[Ranked | None, Measured]:
+        """Learn the events, a part at a time where rows are forgotten between two of them."""
+        n = len(columns)
+        if isinstance(make, bool):
+            make = last_of_each_user(columns) if make else np.zeros(n, np.bool_)
+        measured = reserve_measured(n)
+        parts = []
+        first = 0
+        while first < n:
+            last = first + self._eviction.room(self.seq, n - first)
+            part = Measured(*(column[first:last] for column in measured))
+            ranked = self._learn_part(chunk, columns.cut(first, last), make[first:last], train_every, part)
+            if ranked is not None:
+                parts.append(ranked)
+            self._eviction.turn(self.seq)
+            first = last
+        if n:
+            self.last_ms = int(columns.as_of_ms[-1])
+        return joined(parts) if parts else None, measured
+
+    def _learn_part(
+        self,
+        chunk: Chunk,
+        columns: InteractionColumns,
+        make: NDArray[np.bool_],
+        train_every: int,
+        measured: Measured,
+    ) -> Ranked | None:
+        """Learn events of a chunk, none of which is to see a row change hands; return the lists they make, if any."""
         n = len(columns)
         refreshing = REFRESHING[columns.kinds]
         users = np.where(refreshing, self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
-        if isinstance(make, bool):
-            make = last_of_each_user(columns) if make else np.zeros(n, np.bool_)
         at = np.flatnonzero(make & (users >= 0))
         listed = np.full(n, -1, np.int32)
         listed[at] = np.arange(len(at), dtype=np.int32)
         lists = reserve_lists(len(at), self.config.list_length)
-        measured = reserve_measured(n)
         events = Events(users, self.items.rows(columns.item_ids), columns.ts_ms, PUTS_AWAY[columns.kinds], listed)
         done = 0
         while done < n:
@@ -295,12 +325,10 @@ class Step:
             self.seq += taken - done
             done = taken
             self._trainer.turn()
-        if n:
-            self.last_ms = int(columns.as_of_ms[-1])
         if not len(at):
-            return None, measured
+            return None
         others = self._position(chunk.partition) - self.positions[chunk.input, chunk.partition]
-        ranked = Ranked(
+        return Ranked(
             list_name=MAIN,
             user_ids=[columns.user_ids[k] for k in at.tolist()],
             generation=self.generation,
@@ -309,7 +337,6 @@ class Step:
             lists=lists,
             item_ids=self._item_ids,
         )
-        return ranked, measured
 
     def _position(self, partition: int) -> int:
         """Return the sum over all inputs of the next offset of one partition."""
