@@ -41,7 +41,7 @@ from .reporter import Reporter
 from .snapshots import Resumed, SnapshotRefused, Snapshots, resume
 from .status import Gauges, by_topic
 from .step_thread import SliceDone, StepStopped, StepThread
-from .warm_up import compile_kernels
+from .warm_up import COMPILING, are_compiled, compile_kernels
 
 _REDIS_ANSWERS_WITHIN_S = 5.0
 # Their sum, and what closing takes, stays under the five seconds that Ctrl-C may take.
@@ -201,6 +201,8 @@ class Pipeline(Service):
         loaded = asyncio.wrap_future(resumed.step.warm_up())
         parts.thread.start(resumed.step, resumed.order)
         parts.publisher.start()
+        if not are_compiled():
+            _log.info(COMPILING)
         # asked before the first chunk is there, so it comes first: what is read meanwhile waits
         ready = asyncio.ensure_future(parts.thread.call(lambda _: compile_kernels()))
         again = asyncio.ensure_future(self._publish_again(resumed))

@@ -11,6 +11,8 @@ from millstream.online_learning.step import INTERACTIONS, NOBODY, Step
 from millstream.schemas.columns import Chunk, InteractionColumns
 from millstream.schemas.records import Kind
 
+COMPILING = "compiling the kernels, once for this version on this machine: about a minute"
+
 
 def compile_kernels() -> None:
     """Make a tiny step learn two events and list them, so that all kernels are compiled, or loaded from their cache.
@@ -33,10 +35,15 @@ def compile_kernels() -> None:
     step.state_hash()
 
 
+def are_compiled() -> bool:
+    """Whether there is a cache for these sources."""
+    return cache_directory().exists()
+
+
 def compile_kernels_saying_so() -> None:
     """Compile with a line on standard error when there is no cache for these sources yet."""
-    if not cache_directory().exists():
-        click.echo("compiling the kernels, once for this version on this machine: about a minute", err=True)
+    if not are_compiled():
+        click.echo(COMPILING, err=True)
     compile_kernels()
 
 

@@ -7,7 +7,7 @@ import sys
 from millstream.online_learning.step import Step
 from millstream.online_learning.vocabulary import Vocabulary
 
-_OF_USERS = ("histories", "consumed")
+_OF_USERS = ("histories", "consumed", "dismissals")
 """How the names of the tables begin that have rows by user; the others have them by item, or a few in all."""
 TARGETS = {
     "bytes_per_user": "≤ 2,048",
