@@ -1,15 +1,15 @@
 """Eviction: when rows run short, what was used longest ago is forgotten, and its rows go to new ids.
 
 Everything happens between two events, at events whose number is a multiple of `period`, and follows from the state
-alone: never from a clock, nor from where chunks are cut. A vocabulary in which a sixteenth of the rows is free is left
-alone. Below that a round begins, which forgets as many ids as that is:
+alone: never from a clock, nor from where chunks are cut. Users and items take turns. A vocabulary in which a sixteenth
+of the rows is free is left alone. Below that a round begins, which forgets as many ids as that is:
 
 1. It says how old is old, from a sample of the rows: of users, the time of their last choice; of items, the event at
    which their count of half-life 5,000 events is down to 1, so that use counts as well as age. Who never chose, or
    was never chosen, goes first; equals go by row.
-2. In 8 parts, one each time, it goes through the rows and forgets what is as old: the id, and all that the tables hold
-   in that row. The row is in limbo then (`limbo`).
-3. In 16 parts it goes through all that may still refer to such a row, and takes it out: histories, edges, rings of
+2. A part each time, it goes through the rows and forgets what is as old: the id, and all that the tables hold in that
+   row. The row is in limbo then (`limbo`).
+3. Part by part it goes through all that may still refer to such a row, and takes it out: histories, edges, rings of
    users, consumed and dismissed items. Short lists and the open block of the interest vectors were mended in 2.
 4. The rows are free. So a new id inherits nothing.
 
@@ -24,7 +24,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +36,9 @@ from .vocabulary import Vocabulary
 
 RESERVE = 16
 """A round begins when fewer than one row in so many is free."""
-COLLECTING, SWEEPING = 8, 16
-"""Parts in which a round goes through the rows for what to forget, and through what may refer to it."""
 SAMPLED = 4_096
 """Rows at least by which a round says how old is old; all, where there are fewer."""
-_LEAST_PERIOD, _MOST_PERIOD = 4, 1_024
+_MOST_PERIOD = 128
 
 
 def cap_for(ids: int) -> int:
@@ -49,11 +47,8 @@ def cap_for(ids: int) -> int:
 
 
 def period(config: LearningConfig) -> int:
-    """Return the events from one turn to the next: a 64th of the smaller cap, 4 to 1,024.
-
-    So a round takes 24,576 events at most, and less where a cap is soon filled.
-    """
-    return min(_MOST_PERIOD, max(_LEAST_PERIOD, min(config.max_users, config.max_items) // 64))
+    """Return the events from one turn to the next: a 128th of the smaller cap, 1 to 128."""
+    return min(_MOST_PERIOD, max(1, min(config.max_users, config.max_items) // 128))
 
 
 @dataclass(slots=True)
@@ -61,7 +56,7 @@ class Round:
     """How far a round is."""
 
     part: int
-    """Parts done, of COLLECTING + SWEEPING."""
+    """Parts done, of those that collect and then of those that sweep."""
     old: float
     """What was last used then, or before, is forgotten."""
     wanted: int
@@ -70,6 +65,11 @@ class Round:
 
 class Turnover(ABC):
     """The rounds of one vocabulary. Part of the state."""
+
+    COLLECTING: ClassVar[int]
+    """Parts in which the rows are gone through for what to forget."""
+    SWEEPING: ClassVar[int]
+    """Parts in which all that may refer to it is."""
 
     def __init__(self, vocabulary: Vocabulary, arena: Arena) -> None:
         self.vocabulary = vocabulary
@@ -87,17 +87,18 @@ class Turnover(ABC):
             if self.vocabulary.free >= self._reserve:
                 return
             self.round = Round(0, self._old(), self._reserve)
-        if self.round.part < COLLECTING:
-            first, last = share(self.vocabulary, self.round.part, COLLECTING)
+        if self.round.part < self.COLLECTING:
+            first, last = share(self.vocabulary, self.round.part, self.COLLECTING)
             old = self.vocabulary.is_held[first:last] & (self.last_use(slice(first, last)) <= self.round.old)
             rows = first + np.flatnonzero(old)[: self.round.wanted]
             if len(rows):
                 self.round.wanted -= len(rows)
                 self.forget(rows, seq)
         else:
-            self.sweep(self.round.part - COLLECTING, seq)
+            self.sweep(self.round.part - self.COLLECTING, seq)
         self.round.part += 1
-        if self.round.part == COLLECTING + SWEEPING or (self.round.part == COLLECTING and not self.vocabulary.limbo):
+        in_vain = self.round.part == self.COLLECTING and not len(self.vocabulary.limbo)
+        if in_vain or self.round.part == self.COLLECTING + self.SWEEPING:
             self.release()
             self.round = None
 
@@ -106,11 +107,11 @@ class Turnover(ABC):
         limbo = saved.get("limbo", ())
         self.vocabulary.restore(list(ids), limbo)
         self.round = Round(**saved["round"]) if saved else None
-        self.mark(np.array(limbo, np.int64), True)
+        self.mark(self.vocabulary.limbo, True)
 
     def saved(self) -> dict[str, Any]:
         """Return what `restore` takes beside the ids, JSON-able."""
-        return {} if self.round is None else {"round": asdict(self.round), "limbo": self.vocabulary.limbo[:]}
+        return {} if self.round is None else {"round": asdict(self.round), "limbo": self.vocabulary.limbo.tolist()}
 
     def forget(self, rows: NDArray[np.int64], seq: int) -> None:
         """Forget the ids of `rows` and clear them in every table of this vocabulary."""
@@ -120,7 +121,7 @@ class Turnover(ABC):
 
     def release(self) -> None:
         """Make the rows in limbo free."""
-        self.mark(np.array(self.vocabulary.limbo, np.int64), False)
+        self.mark(self.vocabulary.limbo, False)
         self.vocabulary.release()
 
     @abstractmethod
@@ -153,7 +154,7 @@ def share(vocabulary: Vocabulary, part: int, parts: int) -> tuple[int, int]:
 
 
 class Eviction:
-    """Both vocabularies' rounds. The step asks it how far it may go, and calls it there."""
+    """The vocabularies' rounds, which take turns. The step asks it how far it may go, and calls it there."""
 
     def __init__(self, turnovers: Iterable[Turnover], period: int) -> None:
         self._turnovers = tuple(turnovers)
@@ -167,9 +168,9 @@ class Eviction:
 
     def turn(self, seq: int) -> None:
         """Do what is due once `seq` events have come."""
-        if seq % self._period == 0:
-            for turnover in self._turnovers:
-                turnover.turn(seq)
+        number, rest = divmod(seq, self._period)
+        if rest == 0:
+            self._turnovers[number % len(self._turnovers)].turn(seq)
 
     def saved(self) -> dict[str, Any]:
         """Return what `restore` takes, JSON-able; empty where no round is under way."""
@@ -187,6 +188,6 @@ class Eviction:
         for turnover in self._turnovers:
             if turnover.round is not None:
                 digest = hashlib.blake2b(f"{turnover.vocabulary.name}/{turnover.round}".encode(), digest_size=16)
-                digest.update(np.array(turnover.vocabulary.limbo, "<i8").tobytes())
+                digest.update(turnover.vocabulary.limbo.tobytes())
                 total += int.from_bytes(digest.digest(), "little")
         return total

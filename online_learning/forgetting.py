@@ -11,7 +11,7 @@ from .config import LearningConfig
 from .consumed import Consumed, drop_consumed, give_back_consumed
 from .covisitation import TICK, Covisitation, drop_edges, give_back_edges
 from .dismissals import Dismissals, drop_dismissed
-from .eviction import SWEEPING, Eviction, Turnover, period, share
+from .eviction import Eviction, Turnover, period, share
 from .histories import Histories, drop_items
 from .interest import drop_targets
 from .interest_trainer import InterestTrainer
@@ -43,6 +43,8 @@ def eviction(
 class UserTurnover(Turnover):
     """Users: who chose something longest ago goes first. Only the rings of `neighbours` refer to users."""
 
+    COLLECTING, SWEEPING = 32, 16
+
     def __init__(self, model: Model, arena: Arena, users: Vocabulary, items: Vocabulary) -> None:
         super().__init__(users, arena)
         self._model = model
@@ -61,7 +63,7 @@ class UserTurnover(Turnover):
 
     def sweep(self, part: int, seq: int) -> None:
         """Go through the rings of a part of the items."""
-        sweep_rings(self._model.neighbours, self._model.limbo.user, *share(self._items, part, SWEEPING))
+        sweep_rings(self._model.neighbours, self._model.limbo.user, *share(self._items, part, self.SWEEPING))
 
     def mark(self, rows: NDArray[np.int64], in_limbo: bool) -> None:
         """Mark users."""
@@ -70,6 +72,8 @@ class UserTurnover(Turnover):
 
 class ItemTurnover(Turnover):
     """Items: those whose decayed count is the least go first."""
+
+    COLLECTING, SWEEPING = 4, 64  # each part that forgets waits for the block of the interest vectors under way
 
     def __init__(
         self,
@@ -112,9 +116,9 @@ class ItemTurnover(Turnover):
     def sweep(self, part: int, seq: int) -> None:
         """Go through a part of the users' rows, and through the edges of a part of the items."""
         m, gone = self._model, self._model.limbo.item
-        first, last = share(self._users, part, SWEEPING)
+        first, last = share(self._users, part, self.SWEEPING)
         sweep_users(m.histories, m.consumed, m.dismissals, gone, self._spare, first, last)
-        sweep_edges(m.covisitation, gone, *share(self.vocabulary, part, SWEEPING), seq // TICK)
+        sweep_edges(m.covisitation, gone, *share(self.vocabulary, part, self.SWEEPING), seq // TICK)
 
     def release(self) -> None:
         """Let lists that hold rows be written with the ids that they had."""

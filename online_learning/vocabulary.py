@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,8 @@ class Vocabulary:
         """By row, up to the last one ever given."""
         self.is_held = np.zeros(capacity, np.bool_)
         """Whether the row is an id's, shape (capacity,)."""
-        self.limbo: list[int] = []
+        self.limbo = np.zeros(0, np.int64)
+        """Rows whose ids are forgotten and that are not free yet."""
         self.given_again: list[int] = []
         """Rows that went from one id to another, since `release` or since whoever follows them cleared this."""
         self._rows: dict[str, int] = {}
@@ -83,19 +84,19 @@ class Vocabulary:
         for row in rows.tolist():
             del self._rows[self.ids[row]]
             self.ids[row] = NO_ID
-            self.limbo.append(row)
+        self.limbo = np.concatenate([self.limbo, rows])
 
     def release(self) -> None:
         """Make the rows in limbo free. Nothing may refer to them any more."""
-        self._free = sorted(self._free + self.limbo)  # sorted is a heap
-        self.limbo.clear()
+        self._free = sorted(self._free + self.limbo.tolist())  # sorted is a heap
+        self.limbo = np.zeros(0, np.int64)
         self.given_again.clear()
 
-    def restore(self, ids: Sequence[str], limbo: Collection[int] = ()) -> None:
+    def restore(self, ids: Sequence[str], limbo: Sequence[int] = ()) -> None:
         """Take the rows of another vocabulary, as a fresh one: its `ids` by row, and which are in limbo."""
         self.ids = list(ids)
         self._rows = {id_: row for row, id_ in enumerate(ids) if id_ != NO_ID}
-        self.limbo = list(limbo)
+        self.limbo = np.array(limbo, np.int64)
         self._free = sorted({row for row, id_ in enumerate(ids) if id_ == NO_ID}.difference(limbo))
         self.is_held[list(self._rows.values())] = True
         self._touched[: len(ids)] = True

@@ -55,7 +55,7 @@ def user_references(step: Step) -> Iterator[tuple[str, int]]:
 def assert_nothing_is_left(step: Step) -> None:
     """No place names a row that is free or was never given, and rows that are no id's hold nothing at all."""
     for vocabulary, references in ((step.users, user_references(step)), (step.items, item_references(step))):
-        taken = set(np.flatnonzero(vocabulary.is_held).tolist()) | set(vocabulary.limbo)
+        taken = set(np.flatnonzero(vocabulary.is_held).tolist()) | set(vocabulary.limbo.tolist())
         for place, row in references:
             assert row in taken, (place, vocabulary.name, row)
         empty = np.flatnonzero(~vocabulary.is_held)

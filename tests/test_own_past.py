@@ -75,10 +75,11 @@ def test_what_a_user_hid_does_not_shift_the_others_of_their_past() -> None:
     """A hidden item of the history is on no list; each other one keeps its own place and times."""
     step = Step(LearningConfig(max_users=9, max_items=9))
     step.apply(chunk_of(columns_of(["u"] * 6, ["a", "b", "c", "c", "d", "a"])), lists=False)
-    before = signals_of(step, 0, step.last_ms)
+    now_ms = step.last_ms
+    before = signals_of(step, 0, now_ms)
     hidden = step.items.rows(["d"])[0]
     step.apply(chunk_of(columns_of(["u"], ["d"], kinds=[Kind.hide], offsets=[6])), lists=False)
-    after = signals_of(step, 0, step.last_ms - 1_000, seq=6)
+    after = signals_of(step, 0, now_ms, seq=6)
     assert hidden in before
     assert hidden not in after
     for item, signals in after.items():

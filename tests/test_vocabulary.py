@@ -68,9 +68,9 @@ def test_a_forgotten_row_is_in_limbo_then_free_then_anothers() -> None:
     assert vocabulary.ids == ["", "b", "", "d"]
     assert [vocabulary.row(id_) for id_ in ("a", "b", "c", "")] == [None, 1, None, None]
     assert vocabulary.rows(["a"]).tolist() == [NOT_ADMITTED]
-    assert (vocabulary.free, vocabulary.limbo) == (0, [2, 0])
+    assert (vocabulary.free, vocabulary.limbo.tolist()) == (0, [2, 0])
     vocabulary.release()
-    assert (vocabulary.free, vocabulary.limbo) == (2, [])
+    assert (vocabulary.free, vocabulary.limbo.tolist()) == (2, [])
     assert vocabulary.rows(["c", "x", "b", "y"]).tolist() == [0, 2, 1, NOT_ADMITTED]
     assert vocabulary.ids == ["c", "b", "x", "d"]
     assert vocabulary.is_held.all()
@@ -95,7 +95,7 @@ def test_a_restored_vocabulary_is_the_one_it_was_and_goes_on_the_same(
         if len(forgotten) % 2:
             vocabulary.release()
     again = Vocabulary("items", 6)
-    again.restore(vocabulary.ids, vocabulary.limbo)
+    again.restore(vocabulary.ids, vocabulary.limbo.tolist())
     assert again.digest() == vocabulary.digest()
     assert (again.free, len(again)) == (vocabulary.free, len(vocabulary))
     assert np.array_equal(again.is_held, vocabulary.is_held)
