@@ -5,8 +5,9 @@ alone: never from a clock, nor from where chunks are cut. Users and items take t
 of the rows is free is left alone. Below that a round begins, which forgets as many ids as that is:
 
 1. It says how old is old, from a sample of the rows: of users, the time of their last choice; of items, the event at
-   which their count of half-life 5,000 events is down to 1, so that use counts as well as age. Who never chose, or
-   was never chosen, goes first; equals go by row.
+   which their count of half-life 5,000 events is down to 1 (under smaller caps: of the longest half-life that is no
+   more events than the cap has items), so that use counts as well as age. Who never chose, or was never chosen, goes
+   first; equals go by row.
 2. A part each time, it goes through the rows and forgets what is as old: the id, and all that the tables hold in that
    row. The row is in limbo then (`limbo`).
 3. Part by part it goes through all that may still refer to such a row, and takes it out: histories, edges, rings of

@@ -17,7 +17,7 @@ from .interest import drop_targets
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
 from .neighbours import Neighbours, drop_users
-from .popularity import ALL_TIME, EVENTS, NEVER, mend_boards, when_down_to_one
+from .popularity import ALL_TIME, EVENTS, H40, HALF_LIVES_EVENTS, NEVER, mend_boards, when_down_to_one
 from .ranking import Model
 from .recency import drop_chosen
 from .vocabulary import Vocabulary
@@ -92,11 +92,12 @@ class ItemTurnover(Turnover):
         self._item_ids = item_ids
         self._trainer = trainer
         self._spare = np.zeros(longest_row, np.int32)
+        self._count = next((at for at, events in enumerate(HALF_LIVES_EVENTS) if events <= items.capacity), H40)
 
     def last_use(self, rows: slice) -> NDArray[np.float64]:
-        """Return the event at which each one's count is down to 1."""
+        """Return the event at which each one's count of the longest half-life within the cap is down to 1."""
         found = np.zeros(len(range(*rows.indices(len(self.vocabulary)))))
-        when_down_to_one(self._model.popularity, rows.start, rows.step or 1, found)
+        when_down_to_one(self._model.popularity, self._count, rows.start, rows.step or 1, found)
         return found
 
     def forget(self, rows: NDArray[np.int64], seq: int) -> None:

@@ -17,7 +17,7 @@ _encoder = msgspec.json.Encoder()
 class Reader(Protocol):
     """Something that holds rows and is to be written with the ids that they have now."""
 
-    def write(self) -> None:
+    def write(self) -> object:
         """Write it, once."""
 
 

@@ -29,8 +29,6 @@ COUNTS = FADING + 1
 ALL_TIME = FADING
 """The count that does not fade: an integer, since a float32 would stop counting at 2^24."""
 H40 = 3
-LONGEST, LONGEST_EVENTS = 0, HALF_LIVES_EVENTS[0]
-"""The fading count of the longest half-life."""
 LN_2 = 0.6931471805599453
 NEVER = -(2.0**62)
 """When something was last used that never was."""
@@ -167,8 +165,8 @@ def _lift(p: Popularity, item: int, which: int, seq: int, now_ms: int) -> None:
 
 
 @kernel
-def when_down_to_one(p: Popularity, first: int, stride: int, out: NDArray[np.float64]) -> None:
-    """Write for row `first` and each `stride`-th from there on when its count of the longest half-life is down to 1.
+def when_down_to_one(p: Popularity, which: int, first: int, stride: int, out: NDArray[np.float64]) -> None:
+    """Write for row `first` and each `stride`-th from there on when a count that fades with events is down to 1.
 
     That is an event number; `NEVER` for an item that was never chosen. Whether one such count is greater than another
     does not depend on when that is asked.
@@ -176,7 +174,7 @@ def when_down_to_one(p: Popularity, first: int, stride: int, out: NDArray[np.flo
     for at in range(len(out)):
         item = first + at * stride
         if p.facts[item, EVENTS] > 0:
-            out[at] = p.facts[item, LAST] + LONGEST_EVENTS * logarithm(p.value[item, LONGEST]) / LN_2
+            out[at] = p.facts[item, LAST] + HALF_LIVES_EVENTS[which] * logarithm(p.value[item, which]) / LN_2
         else:
             out[at] = NEVER
 

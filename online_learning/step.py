@@ -280,7 +280,7 @@ class Step:
         first = 0
         while first < n:
             last = first + self._eviction.room(self.seq, n - first)
-            part = Measured(*(column[first:last] for column in measured))
+            part = measured if last - first == n else cut_measured(measured, first, last)
             ranked = self._learn_part(chunk, columns.cut(first, last), make[first:last], train_every, part)
             if ranked is not None:
                 parts.append(ranked)
@@ -364,6 +364,12 @@ def reserve_measured(n: int) -> Measured:
         pair_new=np.zeros(n, np.bool_),
         loss=np.full(n, np.nan),
     )
+
+
+def cut_measured(measured: Measured, first: int, last: int) -> Measured:
+    """Return views of what is measured of the events `first` … `last` - 1."""
+    columns: list[Any] = [column[first:last] for column in measured]
+    return Measured(*columns)
 
 
 def _hash_128(text: str) -> int:
