@@ -21,8 +21,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from millstream.online_learning.kinds import last_of_each_user
 from millstream.online_learning.order import OrderRecord, RecordedOrder
-from millstream.online_learning.step import last_of_each_user
 from millstream.schemas.columns import Chunk
 from millstream.schemas.slates import EncodedSlate
 

@@ -31,6 +31,8 @@ class Table:
     rows: int
     used: Callable[[], int]
     """How many rows, from the first, may hold anything: what is dumped."""
+    of: str
+    """The vocabulary whose rows these are; empty: none's."""
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     dirty: NDArray[np.uint8] = field(init=False)
     _row_hash: NDArray[np.uint64] = field(init=False)
@@ -44,6 +46,12 @@ class Table:
         """Declare and return a zeroed array of shape (rows, *shape)."""
         self.arrays[name] = np.zeros((self.rows, *shape), dtype)
         return self.arrays[name]
+
+    def clear(self, rows: NDArray[np.int64]) -> None:
+        """Set all arrays to 0 at `rows`."""
+        for array in self.arrays.values():
+            array[rows] = 0
+        self.dirty[rows] = 1
 
     def digest(self) -> int:
         """Return the sum mod 2^128 of the hashes of all (table, array, row, bytes); a row of zeros counts 0.
@@ -69,12 +77,21 @@ class Arena:
 
     tables: dict[str, Table] = field(default_factory=dict)
 
-    def table(self, name: str, rows: int, used: Callable[[], int]) -> Table:
-        """Declare a table of `rows` rows of which the first `used()` may hold anything; a name is declared once."""
+    def table(self, name: str, rows: int, used: Callable[[], int], *, of: str = "") -> Table:
+        """Declare a table of `rows` rows of which the first `used()` may hold anything; a name is declared once.
+
+        A table `of` a vocabulary has its rows: when an id is forgotten, the row is cleared here too.
+        """
         if name in self.tables:
             raise ValueError(f"table {name!r} is declared twice; give each part's table its own name")
-        self.tables[name] = Table(name, rows, used)
+        self.tables[name] = Table(name, rows, used, of)
         return self.tables[name]
+
+    def clear(self, of: str, rows: NDArray[np.int64]) -> None:
+        """Set every array of the tables `of` a vocabulary to 0 at `rows`."""
+        for table in self.tables.values():
+            if table.of == of:
+                table.clear(rows)
 
     def digest(self) -> int:
         """Return the sum of all tables' digests mod 2^128."""

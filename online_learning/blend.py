@@ -108,7 +108,7 @@ def blend(arena: Arena, items: Vocabulary, start: NDArray[np.float32], name: str
     """
     table = arena.table(name, CONTEXTS, lambda: CONTEXTS)
     net = arena.table(f"{name}_net", HIDDEN, lambda: HIDDEN)
-    bias = arena.table(f"{name}_bias", items.capacity, lambda: len(items))
+    bias = arena.table(f"{name}_bias", items.capacity, lambda: len(items), of=items.name)
     scale = arena.table(f"{name}_scale", 1, lambda: 1)
     weights = Blend(
         weight=table.array("weight", np.float32, SIGNALS),

@@ -56,7 +56,7 @@ class Categories(NamedTuple):
 
 def categories(arena: Arena, items: Vocabulary, names: Vocabulary) -> Categories:
     """Declare what is known of all items and categories."""
-    of_table = arena.table("categories_of", items.capacity, lambda: len(items))
+    of_table = arena.table("categories_of", items.capacity, lambda: len(items), of=items.name)
     table = arena.table("categories", names.capacity, lambda: len(names))
     return Categories(
         of=of_table.array("of", np.int32, EACH),

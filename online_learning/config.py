@@ -16,9 +16,9 @@ class LearningConfig:
     exclude_consumed: bool = False
     """Whether items the user already interacted with are kept off lists (films: yes; groceries: no)."""
     max_users: int = 1_000_000
-    """Users kept; state for one is about 1.4 kB once its history is full."""
+    """Users kept; state for one is about 1.4 kB once its history is full. Beyond it, the longest away give way."""
     max_items: int = 200_000
-    """Items kept."""
+    """Items kept; beyond it, those give way whose decayed count is the least."""
     max_categories: int = 256
     """Categories of items kept."""
     history_length: int = 50

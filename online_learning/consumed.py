@@ -17,12 +17,12 @@ from .vocabulary import Vocabulary
 
 
 class Consumed(NamedTuple):
-    """Rows by user, cells in blocks. Written by `consume` alone; the caller sees to it that an item comes once."""
+    """Rows by user, cells in blocks. Written by the kernels here; the caller sees to it that an item comes once."""
 
     start: NDArray[np.int32]
     size_class: NDArray[np.int8]
     chosen: NDArray[np.int32]
-    """Items consumed in all, shape (users,); the row holds the last of them."""
+    """Items consumed in all, less those forgotten, shape (users,); the row holds the last of them."""
     row_dirty: NDArray[np.uint8]
     item: NDArray[np.int32]
     """Item rows, shape (units, UNIT)."""
@@ -34,7 +34,7 @@ class Consumed(NamedTuple):
 def consumed(arena: Arena, users: Vocabulary, *, row_cells: int, cells_per_user: int) -> Consumed:
     """Declare the sets: at most `row_cells` items a user, `cells_per_user` on average (0: keep none)."""
     units = max(1, users.capacity * cells_per_user // UNIT)
-    rows = arena.table("consumed_rows", users.capacity + 1, lambda: len(users))
+    rows = arena.table("consumed_rows", users.capacity + 1, lambda: len(users), of=users.name)
     slab_table = arena.table("consumed_slab", 1, lambda: 1)
     slab = slab_table.array("slab", np.int64, 1 + size_classes(row_cells))
     cells = arena.table("consumed_cells", units, lambda: int(slab[0, 0]))
@@ -71,7 +71,7 @@ def consume(c: Consumed, user: int, item: int) -> None:
     """Add `item` to the user's row."""
     cells = units_of(c.size_class[user]) * UNIT
     if c.chosen[user] == cells:  # a row that has begun to overwrite its oldest no longer grows
-        block = take(c.slab, c.item, c.size_class[user] + 1)
+        block = take(c.slab, c.item, c.unit_dirty, c.size_class[user] + 1)
         if block >= 0:
             old, units = c.start[user], units_of(c.size_class[user])
             for unit in range(units):
@@ -82,8 +82,7 @@ def consume(c: Consumed, user: int, item: int) -> None:
                 c.item[block + unit] = 0
                 c.unit_dirty[block + unit] = 1
             if units > 0:
-                give(c.slab, c.item, c.size_class[user], old)
-                c.unit_dirty[old] = 1
+                give(c.slab, c.item, c.unit_dirty, c.size_class[user], old)
             c.slab_dirty[0] = 1
             c.start[user] = block
             c.size_class[user] += 1
@@ -95,3 +94,36 @@ def consume(c: Consumed, user: int, item: int) -> None:
     c.unit_dirty[c.start[user] + at // UNIT] = 1
     c.chosen[user] += 1
     c.row_dirty[user] = 1
+
+
+@kernel
+def drop_consumed(c: Consumed, gone: NDArray[np.bool_], user: int, spare: NDArray[np.int32]) -> None:
+    """Take the items that are `gone`, shape (items,), out of the user's row; the others stay in order of age.
+
+    `spare` is scratch for a whole row.
+    """
+    n = held(c, user)
+    first = c.start[user]
+    oldest = c.chosen[user] % n if c.chosen[user] > n else 0
+    kept = 0
+    for at in range(n):
+        cell = (oldest + at) % n
+        item = c.item[first + cell // UNIT, cell % UNIT]
+        if not gone[item]:
+            spare[kept] = item
+            kept += 1
+    if kept == n:
+        return
+    for at in range(n):
+        c.item[first + at // UNIT, at % UNIT] = spare[at] if at < kept else 0
+        c.unit_dirty[first + at // UNIT] = 1
+    c.chosen[user] = kept
+    c.row_dirty[user] = 1
+
+
+@kernel
+def give_back_consumed(c: Consumed, user: int) -> None:
+    """Give the cells of a row that is about to be cleared back to the slab."""
+    if c.size_class[user] > 0:
+        give(c.slab, c.item, c.unit_dirty, c.size_class[user], c.start[user])
+        c.slab_dirty[0] = 1

@@ -57,7 +57,7 @@ PROBES = 8
 
 
 class Covisitation(NamedTuple):
-    """Rows by item, cells in blocks. Written by `covisit` alone."""
+    """Rows by item, cells in blocks. Written by `covisit`, and as items are forgotten."""
 
     start: NDArray[np.int32]
     """First unit of the row's block, shape (items,)."""
@@ -88,7 +88,7 @@ LONG_MASS, SESSION_MASS, NEAR_MASS = 0, 1, 2
 def covisitation(arena: Arena, items: Vocabulary, *, row_cells: int, cells_per_item: int) -> Covisitation:
     """Declare the edges of all items: at most `row_cells` a row, `cells_per_item` on average."""
     units = items.capacity * cells_per_item // UNIT
-    rows = arena.table("covisitation_rows", items.capacity, lambda: len(items))
+    rows = arena.table("covisitation_rows", items.capacity, lambda: len(items), of=items.name)
     slab_table = arena.table("covisitation_slab", 1, lambda: 1)
     slab = slab_table.array("slab", np.int64, 1 + size_classes(row_cells))
     cells = arena.table("covisitation_cells", units, lambda: int(slab[0, 0]))
@@ -281,7 +281,7 @@ def _place(c: Covisitation, source: int, target: int, tick: int, seq: int) -> in
 def _grow(c: Covisitation, source: int) -> bool:
     """Move the row into a block of twice the size; False at the cap, or when the slab is used up."""
     size_class = c.size_class[source]
-    block = take(c.slab, c.neighbour, size_class + 1)
+    block = take(c.slab, c.neighbour, c.unit_dirty, size_class + 1)
     if block < 0:
         return False
     c.slab_dirty[0] = 1
@@ -303,8 +303,7 @@ def _grow(c: Covisitation, source: int) -> bool:
         c.touch[block + unit] = 0
         c.unit_dirty[block + unit] = 1
     if size_class > 0:
-        give(c.slab, c.neighbour, size_class, old)
-        c.unit_dirty[old] = 1
+        give(c.slab, c.neighbour, c.unit_dirty, size_class, old)
     c.start[source] = block
     c.size_class[source] = size_class + 1
     return True
@@ -328,3 +327,39 @@ def _weakest(c: Covisitation, source: int, target: int, tick: int, seq: int) -> 
             best_strength = strength
             best = cell
     return best
+
+
+@kernel
+def drop_edges(c: Covisitation, gone: NDArray[np.bool_], item: int, tick: int) -> None:
+    """Take the edges to items that are `gone`, shape (items,), out of the row; each place goes to the last edge.
+
+    What they were counted for stays in the row's mass, as with an edge that gave way to another.
+    """
+    first = c.start[item] * UNIT
+    cell = first
+    while cell < first + c.length[item]:
+        unit, at = divmod(cell, UNIT)
+        if not gone[c.neighbour[unit, at]]:
+            cell += 1
+            continue
+        other, there = divmod(first + c.length[item] - 1, UNIT)
+        _fade_unit(c, unit, tick)
+        _fade_unit(c, other, tick)
+        c.neighbour[unit, at], c.neighbour[other, there] = c.neighbour[other, there], 0
+        c.long[unit, at], c.long[other, there] = c.long[other, there], 0.0
+        c.session[unit, at], c.session[other, there] = c.session[other, there], 0.0
+        for relation in range(NEAR_RELATIONS):
+            c.near[unit, relation, at] = c.near[other, relation, there]
+            c.near[other, relation, there] = 0.0
+        c.unit_dirty[unit] = 1
+        c.unit_dirty[other] = 1
+        c.length[item] -= 1
+        c.row_dirty[item] = 1
+
+
+@kernel
+def give_back_edges(c: Covisitation, item: int) -> None:
+    """Give the cells of a row that is about to be cleared back to the slab."""
+    if c.size_class[item] > 0:
+        give(c.slab, c.neighbour, c.unit_dirty, c.size_class[item], c.start[item])
+        c.slab_dirty[0] = 1

@@ -39,7 +39,7 @@ class Dismissals(NamedTuple):
 
 def dismissals(arena: Arena, users: Vocabulary) -> Dismissals:
     """Declare what every user has put away."""
-    table = arena.table("dismissals", users.capacity + 1, lambda: len(users))
+    table = arena.table("dismissals", users.capacity + 1, lambda: len(users), of=users.name)
     return Dismissals(
         item=table.array("item", np.int32, PLACES),
         second=table.array("second", np.uint32, PLACES),
@@ -67,6 +67,17 @@ def take_back(d: Dismissals, user: int, item: int) -> None:
     if at >= 0:
         d.item[user, at] = 0
         d.dirty[user] = 1
+
+
+@kernel
+def drop_dismissed(d: Dismissals, gone: NDArray[np.bool_], user: int) -> None:
+    """Forget what the user put away of the items that are `gone`, shape (items,)."""
+    if d.times[user] > 0:
+        for at in range(PLACES):
+            if d.item[user, at] != 0 and gone[abs(d.item[user, at]) - 1]:
+                d.item[user, at] = 0
+                d.second[user, at] = 0
+                d.dirty[user] = 1
 
 
 @kernel

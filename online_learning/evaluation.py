@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from millstream.schemas.columns import Chunk, InteractionColumns
 
-from .kernel import Measured
+from .kinds import TEACHING
+from .measured import Measured
 from .quality import Figures, better, figures
-from .step import TEACHING, Step
+from .step import Step
 
 PROTOCOL = "v1"
 CHUNK_EVENTS = 1_000

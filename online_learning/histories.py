@@ -25,7 +25,7 @@ _MOST_THIS_SESSION = 255
 
 
 class Histories(NamedTuple):
-    """Arrays by user row. Written by `remember`, what is written of `until_s` and `quiet` by `influence.charge`."""
+    """Arrays by user row. Written by `remember` and `drop_items`, `until_s` and `quiet` by `influence.charge`, too."""
 
     item: NDArray[np.int32]
     """Item rows, newest first, shape (users, length)."""
@@ -54,7 +54,7 @@ class Histories(NamedTuple):
 
 def histories(arena: Arena, users: Vocabulary, length: int) -> Histories:
     """Declare the histories of all users, `length` items each, and one row more that is nobody's and stays empty."""
-    table = arena.table("histories", users.capacity + 1, lambda: len(users))
+    table = arena.table("histories", users.capacity + 1, lambda: len(users), of=users.name)
     return Histories(
         item=table.array("item", np.int32, length),
         ts_ms=table.array("ts_ms", np.int64, length),
@@ -126,4 +126,37 @@ def remember(h: Histories, user: int, item: int, ts_ms: int, partition: int, wei
     h.quiet[user, 0] = 0
     h.events[user] += 1
     h.partition[user] = partition
+    h.dirty[user] = 1
+
+
+@kernel
+def drop_items(h: Histories, gone: NDArray[np.bool_], user: int) -> None:
+    """Take the items that are `gone`, shape (items,), out of the user's history; the others move up."""
+    held = h.held[user]
+    kept = 0
+    for at in range(held):
+        if gone[h.item[user, at]]:
+            continue
+        if kept < at:
+            h.item[user, kept] = h.item[user, at]
+            h.ts_ms[user, kept] = h.ts_ms[user, at]
+            h.times[user, kept] = h.times[user, at]
+            h.interval_s[user, kept] = h.interval_s[user, at]
+            h.this_session[user, kept] = h.this_session[user, at]
+            h.weight[user, kept] = h.weight[user, at]
+            h.until_s[user, kept] = h.until_s[user, at]
+            h.quiet[user, kept] = h.quiet[user, at]
+        kept += 1
+    if kept == held:
+        return
+    for at in range(kept, held):
+        h.item[user, at] = 0
+        h.ts_ms[user, at] = 0
+        h.times[user, at] = 0
+        h.interval_s[user, at] = 0.0
+        h.this_session[user, at] = 0
+        h.weight[user, at] = 0
+        h.until_s[user, at] = 0
+        h.quiet[user, at] = 0
+    h.held[user] = kept
     h.dirty[user] = 1

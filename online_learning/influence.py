@@ -45,7 +45,7 @@ class Influence(NamedTuple):
 
 def influence(arena: Arena, users: Vocabulary, config: LearningConfig) -> Influence:
     """Declare what all users gave."""
-    table = arena.table("influence", users.capacity, lambda: len(users))
+    table = arena.table("influence", users.capacity, lambda: len(users), of=users.name)
     return Influence(
         until_s=table.array("until_s", np.uint32),
         dirty=table.dirty,

@@ -40,7 +40,7 @@ ZERO = np.float32(0.0)
 
 
 class Interest(NamedTuple):
-    """`vector` and the pooling are written by the trainer between two blocks, the open block by `collect`."""
+    """`vector` and the pooling are written by the trainer between two blocks, the open block by the kernels here."""
 
     vector: NDArray[np.float32]
     """Shape (items, WIDTH)."""
@@ -79,7 +79,7 @@ class Interest(NamedTuple):
 
 def interest(arena: Arena, items: Vocabulary) -> Interest:
     """Declare the vectors; A begins as the identity, all else at 0. An item's own vector begins at its first event."""
-    vectors = arena.table("interest", items.capacity, lambda: len(items))
+    vectors = arena.table("interest", items.capacity, lambda: len(items), of=items.name)
     pooling = arena.table("interest_pooling", 1, lambda: 1)
     blocks = arena.table("interest_blocks", 2, lambda: 2)
     part = Interest(
@@ -140,6 +140,28 @@ def collect(v: Interest, h: Histories, user: int, item: int, ts_ms: int) -> None
             v.age[0, at, place] = ZERO
     v.target[0, at] = item
     v.filled[0] = at + 1
+    v.block_dirty[0] = 1
+
+
+@kernel
+def drop_targets(v: Interest, gone: NDArray[np.bool_]) -> None:
+    """Take the items that are `gone`, shape (items,), out of the open block, and events that are left without any."""
+    kept = 0
+    for at in range(v.filled[0]):
+        places = 0
+        for place in range(PLACES):
+            item = v.history[0, at, place]
+            if item != NOBODY and not gone[item]:
+                v.history[0, kept, places] = item
+                v.age[0, kept, places] = v.age[0, at, place]
+                places += 1
+        target = v.target[0, at]
+        if places > 0 and not gone[target]:
+            v.history[0, kept, places:] = NOBODY
+            v.age[0, kept, places:] = ZERO
+            v.target[0, kept] = target
+            kept += 1
+    v.filled[0] = kept
     v.block_dirty[0] = 1
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arena import Arena
-from .histories import Histories, histories
+from .histories import Histories, drop_items, histories
 from .interest import PLACES, describe_interest, interest, pool
 from .kernel import SERVING_GAP_MS
 from .snapshot import Dump
@@ -73,6 +73,7 @@ class Interests:
         if row is None:
             elsewhere = "" if self.items.row(id_) is None else ", but an item"
             raise NoVector(_unknown("user", id_, self.users, elsewhere=elsewhere))
+        drop_items(self._histories, ~self.items.is_held, np.array([row], np.int32)[0])  # as before their next event
         if self._histories.held[row] == 0:
             raise NoVector(f"user {id_!r} has not chosen anything yet, so there is nothing to pool: wait for a click")
         return self._vector("user", id_, self._histories, row, top, self._chosen)
@@ -123,6 +124,6 @@ def _history_of_one(item: int) -> Histories:
 
 def _unknown(kind: str, id_: str, known: Vocabulary, *, elsewhere: str) -> str:
     return (
-        f"no {kind} {id_!r} among the {len(known):,} of the snapshot{elsewhere}; check the id, letter by letter, or "
-        "wait for a snapshot made after its first event"
+        f"no {kind} {id_!r} among the {np.count_nonzero(known.is_held):,} of the snapshot{elsewhere}; check the id, "
+        "letter by letter, or wait for a snapshot made after its first event"
     )

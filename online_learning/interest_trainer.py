@@ -85,6 +85,13 @@ class InterestTrainer:
         part.block_dirty[:] = 1
         self.resume()
 
+    def settle(self) -> None:
+        """Write back at once what the closed block taught; afterwards there is none until the next turn."""
+        self._finish()
+        if self._part.filled[1] > 0:
+            self._part.filled[1] = 0
+            self._part.block_dirty[1] = 1
+
     def resume(self) -> None:
         """Begin to train the closed block, if there is one: after a load, what was under way begins again."""
         if self._part.filled[1] > 0:

@@ -17,9 +17,10 @@ from .compiled import kernel
 from .consumed import consume, has_consumed, held
 from .covisitation import covisit
 from .dismissals import pushed_down, put_away, take_back
-from .histories import find, remember
+from .histories import drop_items, find, remember
 from .influence import charge, is_shared
 from .interest import BLOCK, collect, welcome
+from .measured import Measured
 from .neighbours import note_user
 from .occasion import count_occasion
 from .popularity import ALL_TIME, BEST, EVENTS, H40, count, counted
@@ -54,21 +55,6 @@ class Events(NamedTuple):
     """The value of a rating, NaN for none."""
     listed: NDArray[np.int32]
     """Where the user's list goes in `Lists`, or -1."""
-
-
-class Measured(NamedTuple):
-    """What was measured before learning, shape (n,) each; rank is NaN for an item never seen, or where skipped."""
-
-    rank: NDArray[np.float64]
-    popular_rank: NDArray[np.float64]
-    """By all-time count."""
-    trending_rank: NDArray[np.float64]
-    """By the count of half-life 40 events."""
-    user_known: NDArray[np.bool_]
-    item_known: NDArray[np.bool_]
-    pair_new: NDArray[np.bool_]
-    loss: NDArray[np.float64]
-    """−ln p(target) among the shortlist; NaN where the target was not on it."""
 
 
 class Lists(NamedTuple):
@@ -159,6 +145,8 @@ def _one_event(
     at: int,
 ) -> None:
     h, p = m.histories, m.popularity
+    if m.limbo.items[0] > 0:
+        drop_items(h, m.limbo.item, user)
     known = p.facts[item, EVENTS] > 0
     place = find(h, user, item)
     fresh = place < 0

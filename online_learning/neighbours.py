@@ -39,12 +39,12 @@ ZERO = np.float32(0.0)
 
 
 class Neighbours(NamedTuple):
-    """Rows by item. `user` and `chosen` are written by `note_user` alone."""
+    """Rows by item. `user` and `chosen` are written by `note_user` and `drop_users`."""
 
     user: NDArray[np.int32]
     """User rows, a ring; shape (items, RING)."""
     chosen: NDArray[np.int64]
-    """Choices of the item so far, shape (items,)."""
+    """Choices of the item so far, of which the ring holds the last; fewer once users were dropped. Shape (items,)."""
     dirty: NDArray[np.uint8]
     weight: NDArray[np.float32]
     """Scratch by user, all zero between two rankings; shape (users + 1,)."""
@@ -54,7 +54,7 @@ class Neighbours(NamedTuple):
 
 def neighbours(arena: Arena, items: Vocabulary, users: Vocabulary) -> Neighbours:
     """Declare the rings of all items."""
-    table = arena.table("neighbours", items.capacity, lambda: len(items))
+    table = arena.table("neighbours", items.capacity, lambda: len(items), of=items.name)
     return Neighbours(
         user=table.array("user", np.int32, RING),
         chosen=table.array("chosen", np.int64),
@@ -69,6 +69,25 @@ def note_user(v: Neighbours, user: int, item: int) -> None:
     """Remember that `user` chose `item`."""
     v.user[item, v.chosen[item] % RING] = user
     v.chosen[item] += 1
+    v.dirty[item] = 1
+
+
+@kernel
+def drop_users(v: Neighbours, gone: NDArray[np.bool_], item: int) -> None:
+    """Take the users who are `gone`, shape (users + 1,), out of the item's ring; the others stay in order of age."""
+    held = min(RING, v.chosen[item])
+    oldest = v.chosen[item] % RING if v.chosen[item] > RING else 0
+    kept = 0
+    for at in range(held):
+        user = v.user[item, (oldest + at) % RING]
+        if not gone[user]:
+            v.met[kept] = user
+            kept += 1
+    if kept == held:
+        return
+    for at in range(RING):
+        v.user[item, at] = v.met[at] if at < kept else 0
+    v.chosen[item] = kept
     v.dirty[item] = 1
 
 

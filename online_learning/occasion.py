@@ -53,7 +53,7 @@ class Occasion(NamedTuple):
 
 def occasion(arena: Arena, items: Vocabulary) -> Occasion:
     """Declare the counts of all items."""
-    table = arena.table("occasion", items.capacity, lambda: len(items))
+    table = arena.table("occasion", items.capacity, lambda: len(items), of=items.name)
     total = arena.table("occasion_total", 1, lambda: 1)
     return Occasion(
         value=table.array("value", np.float32, CELLS),

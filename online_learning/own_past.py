@@ -45,33 +45,45 @@ _FARTHEST = np.float32(9.0)
 
 @kernel
 def describe_own_past(
-    h: Histories, user: int, own: int, n: int, now_ms: int, out: NDArray[np.float32], first: int
+    h: Histories,
+    items: NDArray[np.int32],
+    user: int,
+    own: int,
+    n: int,
+    now_ms: int,
+    out: NDArray[np.float32],
+    first: int,
 ) -> None:
-    """Write the signals into rows `first` … of `out`, shape (…, n), for `n` items.
+    """Write the signals of `items[:n]` into rows `first` … of `out`, shape (…, n).
 
-    The first `own` items are the user's own, in the order of the history.
+    They begin with the user's own of the `own` newest places of the history, in its order; what may not be listed is
+    not among them.
     """
     zero, one = np.float32(0.0), np.float32(1.0)
-    for k in range(_WIDTH):
-        row = out[first + k]
-        for at in range(own, n):
-            row[at] = one if k < _LOGARITHMS else zero
     same_session = h.held[user] > 0 and now_ms - h.ts_ms[user, 0] <= SESSION_GAP_MS
+    at = 0
     for place in range(own):
+        if at == n or items[at] != h.item[user, place]:
+            continue
         since_s = np.float32(max(0, now_ms - h.ts_ms[user, place])) * np.float32(1e-3)
         times = np.float32(h.times[user, place])
-        out[first, place] = _LEAST + times / np.float32(h.events[user])
-        out[first + 1, place] = times
-        out[first + 2, place] = one + since_s
-        out[first + 3, place] = np.float32(1 + place)
-        out[first + 4, place] = one
-        out[first + 5, place] = one / np.float32(1 + place)
-        out[first + 6, place] = one if place == 0 else zero
-        out[first + 7, place] = one if place == 1 else zero
-        out[first + 8, place] = one if since_s == zero else zero
+        out[first, at] = _LEAST + times / np.float32(h.events[user])
+        out[first + 1, at] = times
+        out[first + 2, at] = one + since_s
+        out[first + 3, at] = np.float32(1 + place)
+        out[first + 4, at] = one
+        out[first + 5, at] = one / np.float32(1 + place)
+        out[first + 6, at] = one if place == 0 else zero
+        out[first + 7, at] = one if place == 1 else zero
+        out[first + 8, at] = one if since_s == zero else zero
         due = zero
         if times > one:
             apart = logarithm((one + since_s) / (one + h.interval_s[user, place]))
             due = np.float32(-0.3) * min(_FARTHEST, apart * apart)
-        out[first + 9, place] = due
-        out[first + 10, place] = np.float32(h.this_session[user, place]) * np.float32(0.25) if same_session else zero
+        out[first + 9, at] = due
+        out[first + 10, at] = np.float32(h.this_session[user, place]) * np.float32(0.25) if same_session else zero
+        at += 1
+    for k in range(_WIDTH):
+        row = out[first + k]
+        for other in range(at, n):
+            row[other] = one if k < _LOGARITHMS else zero

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .arena import Arena
 from .compiled import kernel
 from .decay import decay, halved
+from .logarithm import logarithm
 from .signal import FINE, ONE, POPULAR, TRENDING, Signal
 from .vocabulary import Vocabulary
 
@@ -29,6 +30,9 @@ COUNTS = FADING + 1
 ALL_TIME = FADING
 """The count that does not fade: an integer, since a float32 would stop counting at 2^24."""
 H40 = 3
+LN_2 = 0.6931471805599453
+NEVER = -(2.0**62)
+"""When something was last used that never was."""
 PER_EVENT = (1.0 / np.array(HALF_LIVES_EVENTS)).astype(np.float32)
 PER_MS = (1.0 / np.array(HALF_LIVES_MS)).astype(np.float32)
 BEST = 64
@@ -49,7 +53,10 @@ SIGNALS = (
 
 
 class Popularity(NamedTuple):
-    """Arrays by item row. Written by `count` alone."""
+    """Arrays by item row. Written by `count`, and as items are forgotten.
+
+    Totals count all events, also those on items that are forgotten by now.
+    """
 
     value: NDArray[np.float32]
     """Each fading count at the item's last event, shape (items, FADING)."""
@@ -71,7 +78,7 @@ class Popularity(NamedTuple):
 
 def popularity(arena: Arena, items: Vocabulary) -> Popularity:
     """Declare the counts of all items."""
-    table = arena.table("popularity", items.capacity, lambda: len(items))
+    table = arena.table("popularity", items.capacity, lambda: len(items), of=items.name)
     board = arena.table("popularity_board", COUNTS, lambda: COUNTS)
     return Popularity(
         value=table.array("value", np.float32, FADING),
@@ -157,6 +164,47 @@ def _lift(p: Popularity, item: int, which: int, seq: int, now_ms: int) -> None:
         p.best[which, at] = above
         at -= 1
     p.best[which, at] = item
+
+
+@kernel
+def when_down_to_one(p: Popularity, which: int, first: int, stride: int, out: NDArray[np.float64]) -> None:
+    """Write for row `first` and each `stride`-th from there on when a count that fades with events is down to 1.
+
+    That is an event number; `NEVER` for an item that was never chosen. Whether one such count is greater than another
+    does not depend on when that is asked.
+    """
+    for at in range(len(out)):
+        item = first + at * stride
+        if p.facts[item, EVENTS] > 0:
+            out[at] = p.facts[item, LAST] + HALF_LIVES_EVENTS[which] * logarithm(p.value[item, which]) / LN_2
+        else:
+            out[at] = NEVER
+
+
+@kernel
+def mend_boards(p: Popularity, items: int, seq: int) -> None:
+    """Take items that were cleared off the boards, and fill up from the first `items` rows what lacks of them."""
+    now_ms = p.total_at[ALL_TIME, 1]
+    for which in range(COUNTS):
+        kept = 0
+        for at in range(p.best_held[which]):
+            item = p.best[which, at]
+            if p.facts[item, EVENTS] > 0:
+                p.best[which, kept] = item
+                kept += 1
+        if kept == p.best_held[which]:
+            continue
+        p.best[which, kept:] = 0
+        p.best_held[which] = kept
+        p.board_dirty[which] = 1
+        if kept == p.seen[ALL_TIME]:
+            continue
+        least = 0.0
+        for item in range(items):
+            if p.facts[item, EVENTS] > 0 and counted(p, item, which, seq, now_ms) >= least:
+                _lift(p, item, which, seq, now_ms)
+                if p.best_held[which] == BEST:
+                    least = counted(p, p.best[which, BEST - 1], which, seq, now_ms)
 
 
 @kernel

@@ -34,7 +34,7 @@ class Prices(NamedTuple):
 
 def prices(arena: Arena, items: Vocabulary) -> Prices:
     """Declare the prices of all items."""
-    table = arena.table("prices", items.capacity, lambda: len(items))
+    table = arena.table("prices", items.capacity, lambda: len(items), of=items.name)
     total = arena.table("prices_total", 1, lambda: 1)
     return Prices(
         price=table.array("price", np.float32),
@@ -53,6 +53,14 @@ def set_price(p: Prices, item: int, price: float | None) -> None:
     p.total[0] += float(now) - float(before)
     p.known[0] += int(now > 0) - int(before > 0)
     p.dirty[item] = 1
+    p.total_dirty[0] = 1
+
+
+def forget_prices(p: Prices, items: NDArray[np.int64]) -> None:
+    """Take the prices of `items` out of the mean; their rows are cleared by whoever forgets them."""
+    gone = p.price[items].astype(np.float64)
+    p.total[0] -= gone.sum()
+    p.known[0] -= np.count_nonzero(gone)
     p.total_dirty[0] = 1
 
 

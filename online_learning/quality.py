@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from .beyond_accuracy import TOP, popular_top, shown, tops_of
 from .drift import DriftDetector
-from .kernel import Lists, Measured
+from .kernel import Lists
+from .measured import Measured
 from .popularity import ALL_TIME, H40, Popularity
 
 WINDOW = 10_000

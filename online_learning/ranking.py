@@ -19,6 +19,7 @@ from .dismissals import Dismissals, bar_hidden, push_down
 from .histories import Histories
 from .influence import Influence
 from .interest import Interest
+from .limbo import Limbo
 from .neighbours import Neighbours, walk_neighbours
 from .occasion import Occasion
 from .popularity import Popularity
@@ -53,6 +54,7 @@ class Model(NamedTuple):
     """Learns from purchases alone; without rows where no such list is made."""
     prices: Prices
     """Without rows likewise."""
+    limbo: Limbo
 
 
 class Bench(NamedTuple):
@@ -116,7 +118,10 @@ def bar_unwanted(m: Model, s: Scratch, user: int, exclude: bool) -> None:
 
 @kernel
 def describe_items(m: Model, b: Bench, user: int, n: int, own: int, gap: int, now_ms: int, seq: int) -> None:
-    """Write the signals of the scratch's first `n` items into `b.signals`, after the walks; the first `own` are own."""
+    """Write the signals of the scratch's first `n` items into `b.signals`, after the walks.
+
+    They begin with the user's own of the `own` newest places of the history, in its order.
+    """
     describe(
         b.scratch,
         n,

@@ -29,7 +29,7 @@ class Ratings(NamedTuple):
 
     mean: NDArray[np.float32]
     """Of the user's ratings so far, shape (users,)."""
-    count: NDArray[np.int32]
+    rated: NDArray[np.int32]
     """How many they are, at most `MEMORY`; shape (users,)."""
     dirty: NDArray[np.uint8]
     slope: float
@@ -38,9 +38,9 @@ class Ratings(NamedTuple):
 
 def ratings(arena: Arena, users: Vocabulary, slope: float) -> Ratings:
     """Declare the means of all users."""
-    table = arena.table("ratings", users.capacity, lambda: len(users))
+    table = arena.table("ratings", users.capacity, lambda: len(users), of=users.name)
     return Ratings(
-        mean=table.array("mean", np.float32), count=table.array("count", np.int32), dirty=table.dirty, slope=slope
+        mean=table.array("mean", np.float32), rated=table.array("rated", np.int32), dirty=table.dirty, slope=slope
     )
 
 
@@ -59,6 +59,6 @@ def rate(r: Ratings, user: int, value: float) -> None:
     """Take `value` into the user's mean, after the choice was learned; NaN is passed over."""
     if np.isnan(value):
         return
-    r.count[user] = min(MEMORY, r.count[user] + 1)
-    r.mean[user] += (np.float32(min(value, _GREATEST)) - r.mean[user]) / np.float32(r.count[user])
+    r.rated[user] = min(MEMORY, r.rated[user] + 1)
+    r.mean[user] += (np.float32(min(value, _GREATEST)) - r.mean[user]) / np.float32(r.rated[user])
     r.dirty[user] = 1

@@ -14,7 +14,7 @@ LENGTH = 40
 
 
 class Recency(NamedTuple):
-    """One short list. Written by `chosen` alone."""
+    """One short list. Written by `chosen` and `drop_chosen`."""
 
     item: NDArray[np.int32]
     """Item rows, newest first, shape (LENGTH,)."""
@@ -42,4 +42,17 @@ def chosen(r: Recency, item: int) -> None:
     for at in range(place, 0, -1):
         r.item[at] = r.item[at - 1]
     r.item[0] = item
+    r.dirty[0] = 1
+
+
+@kernel
+def drop_chosen(r: Recency, gone: NDArray[np.bool_]) -> None:
+    """Take the items that are `gone`, shape (items,), out of the list; the others move up."""
+    kept = 0
+    for place in range(r.held[0]):
+        if not gone[r.item[place]]:
+            r.item[kept] = r.item[place]
+            kept += 1
+    r.item[kept:] = 0
+    r.held[0] = kept
     r.dirty[0] = 1

@@ -11,7 +11,7 @@ import numpy as np
 from .compiled import inlined, kernel
 from .heap import offer
 from .histories import Histories
-from .popularity import Popularity
+from .popularity import EVENTS, Popularity
 from .recency import Recency
 from .scratch import CAP, KNN, LISTED, LONG9, LONG98, NEXT_SHARE, OPEN, SHORT_SUM, Scratch, touch
 
@@ -30,7 +30,7 @@ MOST_RECENT = (40, 40)
 
 @kernel
 def shortlist(s: Scratch, h: Histories, p: Popularity, r: Recency, user: int, own: bool, effort: int) -> int:
-    """Fill `s.items` after `walk`; return how many. Barred items stay out.
+    """Fill `s.items` after `walk`; return how many. Barred items stay out, and items that were forgotten.
 
     With `own`, the user's own items come first, in the order of the history.
     """
@@ -38,20 +38,20 @@ def shortlist(s: Scratch, h: Histories, p: Popularity, r: Recency, user: int, ow
     cap = MOST[effort]
     if own:
         for place in range(min(MOST_OWN[effort], h.held[user])):
-            n = _propose(s, h.item[user, place], n, cap)
-    n = _best_by_query(s, n, effort)
+            n = _propose(s, p, h.item[user, place], n, cap)
+    n = _best_by_query(s, p, n, effort)
     for which in POPULAR:
         limit = min(cap, n + PROPOSED_POPULAR[effort])
         for at in range(p.best_held[which]):
-            n = _propose(s, p.best[which, at], n, limit)
+            n = _propose(s, p, p.best[which, at], n, limit)
     for at in range(min(MOST_RECENT[effort], r.held[0])):
-        n = _propose(s, r.item[at], n, cap)
-    return _fill(s, n, cap)
+        n = _propose(s, p, r.item[at], n, cap)
+    return _fill(s, p, n, cap)
 
 
 @inlined
-def _propose(s: Scratch, item: int, n: int, limit: int) -> int:
-    if n < limit and s.standing[item] == OPEN:
+def _propose(s: Scratch, p: Popularity, item: int, n: int, limit: int) -> int:
+    if n < limit and s.standing[item] == OPEN and p.facts[item, EVENTS] > 0:
         s.standing[item] = LISTED
         touch(s, item)
         s.items[n] = item
@@ -60,7 +60,7 @@ def _propose(s: Scratch, item: int, n: int, limit: int) -> int:
 
 
 @kernel
-def _best_by_query(s: Scratch, n: int, effort: int) -> int:
+def _best_by_query(s: Scratch, p: Popularity, n: int, effort: int) -> int:
     """Append the best open items of the walks by each of four queries, in one pass; ties go to the lower row."""
     heap, key = s.heap, s.heap_key
     short, long, knn, next_ = 0, 0, 0, 0
@@ -78,18 +78,18 @@ def _best_by_query(s: Scratch, n: int, effort: int) -> int:
         if q[NEXT_SHARE] > ZERO:
             next_ = offer(heap[3], key[3], next_, BEST_NEXT[effort], item, q[NEXT_SHARE])
     for at in range(short):
-        n = _propose(s, heap[0, at], n, MOST[effort])
+        n = _propose(s, p, heap[0, at], n, MOST[effort])
     for at in range(long):
-        n = _propose(s, heap[1, at], n, MOST[effort])
+        n = _propose(s, p, heap[1, at], n, MOST[effort])
     for at in range(knn):
-        n = _propose(s, heap[2, at], n, MOST[effort])
+        n = _propose(s, p, heap[2, at], n, MOST[effort])
     for at in range(next_):
-        n = _propose(s, heap[3, at], n, MOST[effort])
+        n = _propose(s, p, heap[3, at], n, MOST[effort])
     return n
 
 
 @kernel
-def _fill(s: Scratch, n: int, cap: int) -> int:
+def _fill(s: Scratch, p: Popularity, n: int, cap: int) -> int:
     """Append the best items of the walk by LONG98 that are still open, up to the cap; ties go to the lower row."""
     most = cap - n
     if most <= 0:
@@ -100,5 +100,5 @@ def _fill(s: Scratch, n: int, cap: int) -> int:
         if s.standing[item] == OPEN and s.sums[item, LONG98] > ZERO:
             held = offer(s.heap[0], s.heap_key[0], held, most, item, s.sums[item, LONG98])
     for at in range(held):
-        n = _propose(s, s.heap[0, at], n, cap)
+        n = _propose(s, p, s.heap[0, at], n, cap)
     return n

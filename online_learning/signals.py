@@ -84,7 +84,7 @@ def describe(
 ) -> None:
     """Write the signals of the first `n` shortlisted items into `out`, shape (SIGNALS, CAP).
 
-    The first `own` items are the user's own, in the order of the history.
+    They begin with the user's own of the `own` newest places of the history, in its order.
     """
     describe_popularity(p, s.items, n, s.per_event, out, _POPULARITY)
     describe_trend(p, s.items, n, now_ms, seq, out, _TREND)
@@ -92,7 +92,7 @@ def describe(
     describe_together(s, c, n, seq, out, _TOGETHER)
     describe_neighbours(s, n, out, _NEIGHBOURS)
     describe_categories(g, h, s.items, n, user, seq, out, _CATEGORIES)
-    describe_own_past(h, user, own, n, now_ms, out, _OWN_PAST)
+    describe_own_past(h, s.items, user, own, n, now_ms, out, _OWN_PAST)
     describe_interest(v, h, s.items, n, user, now_ms, out, _INTEREST)
     for k in range(SIGNALS):
         row, by = out[k], scale[k]

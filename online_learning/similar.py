@@ -46,7 +46,9 @@ class Changed:
 
 
 @kernel
-def list_similar(c: Covisitation, items: NDArray[np.int64], seq: int, lists: Lists) -> None:
+def list_similar(
+    c: Covisitation, in_limbo: NDArray[np.bool_], items: NDArray[np.int64], seq: int, lists: Lists
+) -> None:
     """Write into row n of `lists` what is similar to `items[n]` as of event `seq`. Ties go to the lower row."""
     tick = seq // TICK
     for row in range(len(items)):
@@ -56,6 +58,8 @@ def list_similar(c: Covisitation, items: NDArray[np.int64], seq: int, lists: Lis
         for place in range(length):
             unit, at = first + place // UNIT, place % UNIT
             other = c.neighbour[unit, at]
+            if in_limbo[other]:
+                continue
             strength = c.long[unit, at] * halved(ticks(tick, c.touch[unit]) * LONG_PER_TICK)
             held = _offer(lists, row, held, other, strength / np.sqrt(mine * _mass(c, other, tick) + TINY))
         lists.item[row, held:] = -1

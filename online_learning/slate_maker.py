@@ -16,9 +16,12 @@ from .signal import GROUPS
 from .slate_writer import room, write_lists
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Ranked:
-    """Lists with what their versions need; parallel to the rows of `lists`."""
+    """Lists with what their versions need; parallel to the rows of `lists`.
+
+    They may be encoded at any time: should a row that they hold be about to go to another id, they are written first.
+    """
 
     user_ids: list[str]
     generation: int
@@ -28,42 +31,73 @@ class Ranked:
     """By the list's name, in the order they are published in; each has a row a user."""
     item_ids: JsonIds
     """Item ids by row."""
+    texts: dict[str, list[bytes]] | None = None
+    """By the list's name, the items of each row as JSON; once written."""
+
+    def __post_init__(self) -> None:
+        if self.texts is None:
+            self.item_ids.expect(self)
+
+    def write(self) -> dict[str, list[bytes]]:
+        """Write the lists' items with the ids that their rows have; the first time counts. Return `texts`."""
+        if self.texts is None:
+            self.item_ids.catch_up()
+            self.texts = {name: self._written(lists) for name, lists in self.lists.items()}
+        return self.texts
 
     def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
         """Return one slate a user and list, all a function of the state they were made in but `generated_ts_ms`."""
-        self.item_ids.catch_up()
-        return [slate for name, lists in self.lists.items() for slate in self._encoded(name, lists, generated_ts_ms)]
-
-    def slates(self, generated_ts_ms: int) -> list[Slate]:
-        """Return the same slates as objects."""
-        return [read_slate(each) for each in self.encoded(generated_ts_ms)]
-
-    def _encoded(self, list_name: str, lists: Lists, generated_ts_ms: int) -> list[EncodedSlate]:
-        ids = self.item_ids
-        count, length = lists.item.shape
-        out = np.empty((count, room(length, ids.longest)), np.uint8)
-        written = np.empty(count, np.int64)
-        write_lists(lists.item, lists.contribution, lists.via, ids.text, ids.ends, out, written)
         return [
             assemble_slate(
-                out[row, :end].tobytes(),
-                list_name=list_name,
+                text,
+                list_name=name,
                 user_id=user_id,
                 version=Version(self.generation, position, seq),
                 as_of_ms=as_of_ms,
                 generated_ts_ms=generated_ts_ms,
             )
-            for row, (user_id, position, as_of_ms, seq, end) in enumerate(
-                zip(
-                    self.user_ids,
-                    self.positions.tolist(),
-                    self.as_of_ms.tolist(),
-                    lists.seq.tolist(),
-                    written.tolist(),
-                    strict=True,
-                )
+            for name, texts in self.write().items()
+            for text, user_id, position, as_of_ms, seq in zip(
+                texts,
+                self.user_ids,
+                self.positions.tolist(),
+                self.as_of_ms.tolist(),
+                self.lists[name].seq.tolist(),
+                strict=True,
             )
         ]
+
+    def slates(self, generated_ts_ms: int) -> list[Slate]:
+        """Return the same slates as objects."""
+        return [read_slate(each) for each in self.encoded(generated_ts_ms)]
+
+    def _written(self, lists: Lists) -> list[bytes]:
+        ids = self.item_ids
+        count, length = lists.item.shape
+        out = np.empty((count, room(length, ids.longest)), np.uint8)
+        written = np.empty(count, np.int64)
+        write_lists(lists.item, lists.contribution, lists.via, ids.text, ids.begins, ids.ends, out, written)
+        return [out[row, :end].tobytes() for row, end in enumerate(written.tolist())]
+
+
+def joined(parts: list[Ranked]) -> Ranked:
+    """Return the lists of parts that follow one another, at least one, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    names = list(parts[0].lists)
+    return Ranked(
+        user_ids=[user_id for part in parts for user_id in part.user_ids],
+        generation=parts[0].generation,
+        positions=np.concatenate([part.positions for part in parts]),
+        as_of_ms=np.concatenate([part.as_of_ms for part in parts]),
+        lists={name: _end_to_end([part.lists[name] for part in parts]) for name in names},
+        item_ids=parts[0].item_ids,
+        texts={name: [text for part in parts for text in part.write()[name]] for name in names},
+    )
+
+
+def _end_to_end(parts: list[Lists]) -> Lists:
+    return Lists(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def reserve_lists(count: int, length: int) -> Lists:

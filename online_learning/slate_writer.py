@@ -39,14 +39,15 @@ def write_lists(
     contribution: NDArray[np.float32],
     via: NDArray[np.int32],
     text: NDArray[np.uint8],
+    begins: NDArray[np.int64],
     ends: NDArray[np.int64],
     out: NDArray[np.uint8],
     written: NDArray[np.int64],
 ) -> None:
     """Write each list's items into its row of `out`, shape (lists, `room`), and how many bytes into `written`.
 
-    The first three are those of `kernel.Lists`; `text` holds the JSON strings of the ids end to end, row r's between
-    `ends[r]` and `ends[r + 1]`.
+    The first three are those of `kernel.Lists`; `text` holds the JSON strings of the ids, row r's between `begins[r]`
+    and `ends[r]`.
     """
     for row in range(len(item)):
         line = out[row]
@@ -58,7 +59,7 @@ def write_lists(
             if place > 0:
                 line[at] = _COMMA
                 at += 1
-            at = _write_item(line, at, item[row, place], contribution[row, place], via[row, place], text, ends)
+            at = _write_item(line, at, item[row, place], contribution[row, place], via[row, place], text, begins, ends)
         line[at] = _CLOSE
         written[row] = at + 1
 
@@ -71,13 +72,14 @@ def _write_item(
     parts: NDArray[np.float32],
     via: int,
     text: NDArray[np.uint8],
+    begins: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> int:
     score = 0
     for group in range(len(parts)):
         score += _units(parts[group])
     line[at] = _OPEN
-    at = _copy(line, at + 1, text, ends[item], ends[item + 1])
+    at = _copy(line, at + 1, text, begins[item], ends[item])
     line[at] = _COMMA
     at = _write_number(line, at + 1, score)
     line[at] = _COMMA
@@ -92,7 +94,7 @@ def _write_item(
                 at += 1
             reasons += 1
             evidence = item if group == YOURS else via if group == TOGETHER else -1
-            at = _write_reason(line, at, group, part, evidence, text, ends)
+            at = _write_reason(line, at, group, part, evidence, text, begins, ends)
     line[at] = _CLOSE
     line[at + 1] = _COMMA
     at = _copy(line, at + 2, _NULL, 0, len(_NULL))
@@ -108,6 +110,7 @@ def _write_reason(
     part: int,
     evidence: int,
     text: NDArray[np.uint8],
+    begins: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> int:
     line[at] = _OPEN
@@ -118,7 +121,7 @@ def _write_reason(
     at = _write_number(line, at + 2, part)
     line[at] = _COMMA
     if evidence >= 0:
-        at = _copy(line, at + 1, text, ends[evidence], ends[evidence + 1])
+        at = _copy(line, at + 1, text, begins[evidence], ends[evidence])
     else:
         line[at + 1] = _QUOTE
         line[at + 2] = _QUOTE

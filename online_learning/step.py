@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from millstream.schemas.columns import Chunk, Columns, InteractionColumns, ItemColumns
+from millstream.schemas.columns import Chunk, InteractionColumns, ItemColumns
 from millstream.schemas.records import Kind, Slate
 from millstream.schemas.slates import EncodedSlate
 
@@ -27,14 +27,17 @@ from .categories import categories
 from .config import LearningConfig
 from .consumed import consumed
 from .covisitation import covisitation
-from .dismissals import DISMISS, HIDE, dismissals
+from .dismissals import dismissals
+from .forgetting import eviction
 from .histories import histories
 from .influence import influence
 from .interest import interest
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
-from .kernel import Events, Lists, Measured, learn_events, make_lists
-from .kind_weights import kind_weights, ratings_of
+from .kernel import Events, Lists, learn_events, make_lists
+from .kinds import PUTS_AWAY, REFRESHING, kind_weights, last_of_each_user, ratings_of
+from .limbo import limbo
+from .measured import Measured, cut_measured, reserve_measured
 from .neighbours import neighbours
 from .occasion import occasion
 from .popularity import popularity
@@ -45,7 +48,7 @@ from .ratings import ratings
 from .recency import recency
 from .scratch import scratch
 from .similar import SIMILAR, Changed, list_similar
-from .slate_maker import Ranked, reserve_lists
+from .slate_maker import Ranked, joined, reserve_lists
 from .snapshot import Dump
 from .starting_weights import starting_weights
 from .vocabulary import NOT_ADMITTED, Vocabulary
@@ -56,14 +59,6 @@ NOBODY = ""
 
 INTERACTIONS = "interactions"
 """The input's name where nobody gives another."""
-_CHOICES = (Kind.click, Kind.add_to_cart, Kind.purchase, Kind.like, Kind.rating)
-TEACHING: NDArray[np.bool_] = np.array([kind in _CHOICES for kind in Kind])
-"""By kind: whether an event is a choice of its item, which the model learns from and is measured on."""
-_AWAY = {Kind.dismiss: DISMISS, Kind.hide: HIDE}
-PUTS_AWAY: NDArray[np.int8] = np.array([_AWAY.get(kind, 0) for kind in Kind], np.int8)
-"""By kind: how an event puts its item away for its user; 0: not at all."""
-REFRESHING: NDArray[np.bool_] = TEACHING | (PUTS_AWAY > 0)
-"""By kind: whether an event changes its user's list."""
 
 
 class OutOfOrderChunk(ValueError):
@@ -139,21 +134,23 @@ class Step:
             blend=blend(self.arena, self.items, starting_weights()),
             buy=blend(self.arena if buying else Arena(), self.items if buying else none, starting_weights(), BUY),
             prices=prices(self.arena if buying else Arena(), self.items if buying else none),
+            limbo=limbo(config.max_users, config.max_items),
         )
         self._kind_weights = kind_weights(config)
-        self._item_ids = JsonIds(self.items.ids)
+        self._item_ids = JsonIds(self.items)
         self._changed = Changed(config.max_items)
         self.quality = Quality(self.model.popularity)
         self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
+        self._eviction = eviction(config, self.model, self.arena, self.users, self.items, self._item_ids, self._trainer)
         self._bench = bench(scratch(config.max_items, config.max_consumed), config.list_length, off)
 
     def apply(self, chunk: Chunk, *, lists: bool | NDArray[np.bool_] = True, train_every: int = 1) -> Applied:
         """Learn the chunk's events in order; afterwards the position of its partition is `chunk.end`.
 
-        With `lists`, each touched user's list is made right after the user's last event of the chunk; a mask, shape
-        (events,), says after which events instead. One event in `train_every` is measured and trains the blend, all
-        are counted. A chunk behind the position is stale and teaches nothing. Raises `OutOfOrderChunk` for one beyond
-        it or across it.
+        With `lists`, each touched user's list is made right after the user's last event of the chunk, unless there is
+        no row for the user then; a mask, shape (events,), says after which events instead. One event in `train_every`
+        is measured and trains the blend, all are counted. A chunk behind the position is stale and teaches nothing.
+        Raises `OutOfOrderChunk` for one beyond it or across it.
 
         A chunk of the catalogue is taken in as far as it is beyond the catalogue's position, which is one of its own:
         a compacted topic is read from its beginning again and again, and what has gone from it was replaced.
@@ -212,8 +209,9 @@ class Step:
         An item's list stands under its own id. Changes no state.
         """
         rows = self._changed.take(most)
+        rows = rows[self.items.is_held[rows]]
         lists = reserve_lists(len(rows), self.config.list_length)
-        list_similar(self.model.covisitation, rows, self.seq, lists)
+        list_similar(self.model.covisitation, self.model.limbo.item, rows, self.seq, lists)
         return Ranked(
             user_ids=[self.items.ids[row] for row in rows.tolist()],
             generation=self.generation,
@@ -226,6 +224,7 @@ class Step:
     def state_hash(self) -> str:
         """Return 32 hex digits over everything that learning and ranking read, positions included."""
         total = self.arena.digest() + self.users.digest() + self.items.digest() + self.categories.digest()
+        total += self._eviction.digest()
         for (topic, partition), position in self.positions.items():
             total += _hash_128(f"position/{self.inputs.index(topic)}/{partition}/{position}")
         for (_, partition), position in self.catalogue.items():
@@ -247,6 +246,7 @@ class Step:
             "positions": [[topic, partition, end] for (topic, partition), end in self.positions.items()],
             "catalogue": [[topic, partition, end] for (topic, partition), end in self.catalogue.items()],
             "categories": self.categories.ids[:],
+            "eviction": self._eviction.saved(),
             "meta": meta or {},
         }
         return Dump(header, self.arena.dump(), users=self.users.ids[:], items=self.items.ids[:])
@@ -275,8 +275,7 @@ class Step:
         step.last_ms = dump.header["last_ms"]
         step.positions = {(topic, partition): end for topic, partition, end in dump.header["positions"]}
         step.catalogue = {(topic, partition): end for topic, partition, end in dump.header.get("catalogue", [])}
-        step.users.rows(dump.users)
-        step.items.rows(dump.items)
+        step._eviction.restore({"users": dump.users, "items": dump.items}, dump.header.get("eviction", {}))
         step.categories.rows(dump.header["categories"])
         step.arena.load(dump.arrays)
         step._trainer.resume()
@@ -295,16 +294,41 @@ class Step:
     def _learn(
         self, chunk: Chunk, columns: InteractionColumns, make: bool | NDArray[np.bool_], train_every: int
     ) -> tuple[Ranked | None, Measured]:
+        """Learn the events, a part at a time where rows are forgotten between two of them."""
+        n = len(columns)
+        if isinstance(make, bool):
+            make = last_of_each_user(columns) if make else np.zeros(n, np.bool_)
+        measured = reserve_measured(n)
+        parts = []
+        first = 0
+        while first < n:
+            last = first + self._eviction.room(self.seq, n - first)
+            part = measured if last - first == n else cut_measured(measured, first, last)
+            ranked = self._learn_part(chunk, columns.cut(first, last), make[first:last], train_every, part)
+            if ranked is not None:
+                parts.append(ranked)
+            self._eviction.turn(self.seq)
+            first = last
+        if n:
+            self.last_ms = int(columns.as_of_ms[-1])
+        return joined(parts) if parts else None, measured
+
+    def _learn_part(
+        self,
+        chunk: Chunk,
+        columns: InteractionColumns,
+        make: NDArray[np.bool_],
+        train_every: int,
+        measured: Measured,
+    ) -> Ranked | None:
+        """Learn events of a chunk, none of which is to see a row change hands; return the lists they make, if any."""
         n = len(columns)
         refreshing = REFRESHING[columns.kinds]
         users = np.where(refreshing, self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
-        if isinstance(make, bool):
-            make = last_of_each_user(columns) if make else np.zeros(n, np.bool_)
         at = np.flatnonzero(make & (users >= 0))
         listed = np.full(n, -1, np.int32)
         listed[at] = np.arange(len(at), dtype=np.int32)
         lists, buys = self._reserved(len(at))
-        measured = reserve_measured(n)
         events = Events(
             user=users,
             item=self.items.rows(columns.item_ids),
@@ -335,12 +359,10 @@ class Step:
             done = taken
             self._trainer.turn()
         self._changed.note(events.item)
-        if n:
-            self.last_ms = int(columns.as_of_ms[-1])
         if not len(at):
-            return None, measured
+            return None
         others = self._position(chunk.partition) - self.positions[chunk.input, chunk.partition]
-        ranked = Ranked(
+        return Ranked(
             user_ids=[columns.user_ids[k] for k in at.tolist()],
             generation=self.generation,
             positions=columns.offsets[at] + (1 + others),
@@ -348,7 +370,6 @@ class Step:
             lists=self._named(lists, buys),
             item_ids=self._item_ids,
         )
-        return ranked, measured
 
     def _reserved(self, count: int) -> tuple[Lists, Lists]:
         """Reserve `count` lists and as many of what to buy, none of these where no such list is made."""
@@ -361,29 +382,6 @@ class Step:
     def _position(self, partition: int) -> int:
         """Return the sum over all inputs of the next offset of one partition."""
         return sum(end for (_, number), end in self.positions.items() if number == partition)
-
-
-def last_of_each_user(columns: Columns) -> NDArray[np.bool_]:
-    """Mark each event that changes its user's list and is the last such of its user, shape (n,)."""
-    last = np.zeros(len(columns), np.bool_)
-    if isinstance(columns, ItemColumns):
-        return last
-    changes = np.flatnonzero(REFRESHING[columns.kinds]).tolist()
-    last[list({columns.user_ids[at]: at for at in changes}.values())] = True
-    return last
-
-
-def reserve_measured(n: int) -> Measured:
-    """Reserve what is measured of `n` events."""
-    return Measured(
-        rank=np.full(n, np.nan),
-        popular_rank=np.full(n, np.nan),
-        trending_rank=np.full(n, np.nan),
-        user_known=np.zeros(n, np.bool_),
-        item_known=np.zeros(n, np.bool_),
-        pair_new=np.zeros(n, np.bool_),
-        loss=np.full(n, np.nan),
-    )
 
 
 def _plain(config: LearningConfig) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.simulated_catalogue import CatalogueConfig
@@ -51,6 +53,31 @@ def simulated(events: int, *, seed: int = 3, users: int = 400, items: int = 300)
     return Simulator(SimulatorConfig(seed=seed, users=users, catalogue=catalogue, concurrent_sessions=40)).events(
         events
     )
+
+
+def turning_over(
+    events: int, *, users: int, items: int, user_life: int, item_life: int, seed: int = 3, at_once: int = 10_000
+) -> Iterator[InteractionColumns]:
+    """A simulated shop, `at_once` events at a time, where ids are of so many events' life, each in its own turn.
+
+    Then another takes the place of a user or an item, under a new id, alike in all else: at any time there are at most
+    `users` and `items`, and over `events` about `events / life` times as many.
+    """
+    catalogue = CatalogueConfig(items=items, topics=6, new_item_every_s=5.0)
+    shop = Simulator(SimulatorConfig(seed=seed, users=users, catalogue=catalogue, concurrent_sessions=users // 8))
+    phases = np.random.default_rng(seed).random(max(users, items))
+    for first in range(0, events, at_once):
+        columns = shop.events(min(at_once, events - first))
+        yield replace(
+            columns,
+            user_ids=_in_turn(columns.user_ids, columns.offsets / user_life, phases),
+            item_ids=_in_turn(columns.item_ids, columns.offsets / item_life, phases),
+        )
+
+
+def _in_turn(ids: list[str], lives: NDArray[np.float64], phases: NDArray[np.float64]) -> list[str]:
+    rows = np.array([int(id_[1:]) for id_ in ids])
+    return [f"{id_}.{turn}" for id_, turn in zip(ids, (lives + phases[rows]).astype(np.int64).tolist(), strict=True)]
 
 
 def random_log(events: int, *, users: int, items: int, seed: int, distinct: bool = False) -> InteractionColumns:

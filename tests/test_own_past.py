@@ -12,6 +12,7 @@ from oracles import SESSION_GAP_MS, World, signals_of, world
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.own_past import SIGNALS
 from millstream.online_learning.step import Step
+from millstream.schemas.records import Kind
 
 NAMES = [signal.name for signal in SIGNALS]
 
@@ -68,3 +69,18 @@ def test_a_clock_that_runs_backwards_leaves_times_at_zero() -> None:
     step.apply(chunk_of(columns_of(["u"] * 3, ["a"] * 3, ts_ms=times)), lists=False)
     row = signals_of(step, 0, START_MS - 3 * 10**9)[0]
     assert (row["own_seconds_since"], row["own_due"], row["own_same_moment"]) == (0.0, 0.0, 1.0)
+
+
+def test_what_a_user_hid_does_not_shift_the_others_of_their_past() -> None:
+    """A hidden item of the history is on no list; each other one keeps its own place and times."""
+    step = Step(LearningConfig(max_users=9, max_items=9))
+    step.apply(chunk_of(columns_of(["u"] * 6, ["a", "b", "c", "c", "d", "a"])), lists=False)
+    now_ms = step.last_ms
+    before = signals_of(step, 0, now_ms)
+    hidden = step.items.rows(["d"])[0]
+    step.apply(chunk_of(columns_of(["u"], ["d"], kinds=[Kind.hide], offsets=[6])), lists=False)
+    after = signals_of(step, 0, now_ms, seq=6)
+    assert hidden in before
+    assert hidden not in after
+    for item, signals in after.items():
+        assert {name: signals[name] for name in NAMES} == {name: before[item][name] for name in NAMES}

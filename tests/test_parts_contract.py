@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from logs import START_MS, chunk_of, columns_of, random_log, simulated
+from references import assert_nothing_is_left
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.step import NOBODY, Step
@@ -67,6 +68,22 @@ def log() -> InteractionColumns:
 @pytest.fixture(scope="module")
 def whole(log: InteractionColumns) -> Step:
     return learned(log)
+
+
+def test_in_the_contracts_log_rows_change_hands(whole: Step, log: InteractionColumns) -> None:
+    """So all that follows holds of parts whose rows are cleared and given again."""
+    for vocabulary, ids in ((whole.users, log.user_ids), (whole.items, log.item_ids)):
+        first = list(dict.fromkeys(ids))[: vocabulary.capacity]
+        assert sum(one != other for one, other in zip(vocabulary.ids, first, strict=True)) > 10
+    assert_nothing_is_left(whole)
+
+
+@every_table
+def test_a_part_says_whose_rows_it_has(table: str) -> None:
+    """A table with as many rows as there may be users, or items, is cleared with them."""
+    held = Step(CAPPED).arena.tables[table]
+    whose = {CAPPED.max_users: "users", CAPPED.max_users + 1: "users", CAPPED.max_items: "items"}
+    assert held.of == whose.get(held.rows, "")
 
 
 @every_table

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from millstream.online_learning.arena import Arena
 from millstream.online_learning.drift import DriftDetector
 from millstream.online_learning.evaluation import evaluate
-from millstream.online_learning.kernel import Lists, Measured, _rank_of
+from millstream.online_learning.kernel import Lists, _rank_of
+from millstream.online_learning.measured import Measured
 from millstream.online_learning.popularity import ALL_TIME, EVENTS, H40, Popularity, popularity
 from millstream.online_learning.quality import WINDOW, Figures, Quality, better, figures
 from millstream.online_learning.slate_maker import reserve_lists

@@ -37,7 +37,7 @@ def test_the_mean_is_that_of_the_users_ratings_so_far(values: list[float]) -> No
     """Values that are absent are passed over, other users have none of it, and each change is marked."""
     r = after(*values)
     known = [value for value in values if not np.isnan(value)]
-    assert r.count.tolist() == [0, len(known), 0]
+    assert r.rated.tolist() == [0, len(known), 0]
     assert r.mean[USER] == pytest.approx(np.mean(known) if known else 0.0, rel=1e-4)
     assert r.dirty.tolist() == [0, int(bool(known)), 0]
 
@@ -75,7 +75,7 @@ def test_no_rating_weighs_nothing_or_without_bound(value: float) -> None:
 def test_the_mean_moves_on_after_many_ratings() -> None:
     """The count is bounded; a user who has turned strict is known to be strict after a while."""
     r = after(*[5.0] * MEMORY, *[1.0] * 3 * MEMORY)
-    assert r.count[USER] == MEMORY
+    assert r.rated[USER] == MEMORY
     assert r.mean[USER] < 1.3
 
 

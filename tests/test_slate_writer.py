@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from millstream.online_learning.json_ids import JsonIds
 from millstream.online_learning.signal import GROUPS
 from millstream.online_learning.slate_writer import room, write_lists
+from millstream.online_learning.vocabulary import Vocabulary
 
 _ids = st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=8)
 _part = st.floats(-1e6, 1e6, width=32)
@@ -21,11 +22,11 @@ def written(
     ids: list[str], item: NDArray[np.int32], parts: NDArray[np.float32], via: NDArray[np.int32]
 ) -> list[list[list[object]]]:
     """Return each list as JSON reads it; the writer must keep to the room it was given."""
-    names = JsonIds(ids)
+    names = JsonIds(Vocabulary("items", len(ids), ids))
     names.catch_up()
     size = room(item.shape[1], names.longest)
     out, lengths = np.zeros((len(item), size), np.uint8), np.zeros(len(item), np.int64)
-    write_lists(item, parts, via, names.text, names.ends, out, lengths)
+    write_lists(item, parts, via, names.text, names.begins, names.ends, out, lengths)
     assert (lengths <= size).all()
     return [json.loads(out[row, :end].tobytes()) for row, end in enumerate(lengths.tolist())]
 
@@ -60,11 +61,11 @@ def test_numbers_are_written_short_and_whole() -> None:
     values = [0.5, -0.5, 2.0, 10.0, 99_999.99, 1e-5, 0.100004, -123.45]
     parts = np.zeros((1, len(values), len(GROUPS)), np.float32)
     parts[0, :, 0] = values
-    names = JsonIds(["i"])
+    names = JsonIds(Vocabulary("items", 1, ["i"]))
     names.catch_up()
     item = np.zeros((1, len(values)), np.int32)
     out, lengths = np.zeros((1, room(len(values), names.longest)), np.uint8), np.zeros(1, np.int64)
-    write_lists(item, parts, np.full_like(item, -1), names.text, names.ends, out, lengths)
+    write_lists(item, parts, np.full_like(item, -1), names.text, names.begins, names.ends, out, lengths)
     text = out[0, : lengths[0]].tobytes().decode()
     assert [each.split(",")[1] for each in text.split('["i",')[1:]][:1] == ['[["popular"']
     scores = [each.split(",")[0] for each in text.split('["i",')[1:]]
@@ -83,9 +84,29 @@ def test_a_list_ends_at_the_first_empty_place() -> None:
 def test_ids_added_later_are_taken_in() -> None:
     """The arrays grow; what was there stays where it was."""
     ids = ["a", 'quote"d']
-    names = JsonIds(ids)
+    vocabulary = Vocabulary("items", 502, ids)
+    names = JsonIds(vocabulary)
     names.catch_up()
     ids += [f"item {number} é" for number in range(500)]
+    vocabulary.rows(ids)
     names.catch_up()
-    for row, id_ in enumerate(ids):
-        assert json.loads(names.text[names.ends[row] : names.ends[row + 1]].tobytes()) == id_
+    assert read(names, len(ids)) == ids
+
+
+def test_a_row_that_goes_to_another_id_takes_its_text_along() -> None:
+    """Shorter, as long and longer ones; what is left behind stays less than what is in use."""
+    vocabulary = Vocabulary("items", 3, ["a", "bb", "ccc"])
+    names = JsonIds(vocabulary)
+    names.catch_up()
+    for turn in range(300):
+        vocabulary.forget(np.array([turn % 3]))
+        names.catch_up()
+        vocabulary.release()
+        vocabulary.rows([f"{turn}" * (1 + turn % 20)])
+        names.catch_up()
+        assert read(names, 3) == vocabulary.ids
+    assert len(names.text) == 1024
+
+
+def read(names: JsonIds, rows: int) -> list[str]:
+    return [json.loads(names.text[names.begins[row] : names.ends[row]].tobytes()) for row in range(rows)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,3 +59,45 @@ def test_the_digest_knows_name_row_and_id_and_is_kept_up_to_date() -> None:
     assert Vocabulary("users", 9, ["a", "b"]).digest() != digest
     assert Vocabulary("items", 9, ["a", "b", "c"]).digest() != digest
     assert Vocabulary("users", 9).digest() == 0
+
+
+def test_a_forgotten_row_is_in_limbo_then_free_then_anothers() -> None:
+    """Forgotten ids are strangers at once; their rows are given out after `release`, the lowest first."""
+    vocabulary = Vocabulary("items", 4, ["a", "b", "c", "d"])
+    vocabulary.forget(np.array([2, 0]))
+    assert vocabulary.ids == ["", "b", "", "d"]
+    assert [vocabulary.row(id_) for id_ in ("a", "b", "c", "")] == [None, 1, None, None]
+    assert vocabulary.rows(["a"]).tolist() == [NOT_ADMITTED]
+    assert (vocabulary.free, vocabulary.limbo.tolist()) == (0, [2, 0])
+    vocabulary.release()
+    assert (vocabulary.free, vocabulary.limbo.tolist()) == (2, [])
+    assert vocabulary.rows(["c", "x", "b", "y"]).tolist() == [0, 2, 1, NOT_ADMITTED]
+    assert vocabulary.ids == ["c", "b", "x", "d"]
+    assert vocabulary.is_held.all()
+    assert len(vocabulary) == 4
+
+
+@settings(deadline=None)
+@given(
+    steps=st.lists(st.tuples(st.lists(st.text(min_size=1, max_size=2), max_size=8), st.sets(st.integers(0, 5)))),
+    asked=st.booleans(),
+)
+def test_a_restored_vocabulary_is_the_one_it_was_and_goes_on_the_same(
+    steps: list[tuple[list[str], set[int]]], asked: bool
+) -> None:
+    """Its digest is that of one made from scratch, whenever it was asked for; the next rows are the same."""
+    vocabulary = Vocabulary("items", 6)
+    for ids, forgotten in steps:
+        vocabulary.rows(ids)
+        if asked:
+            vocabulary.digest()
+        vocabulary.forget(np.array([row for row in sorted(forgotten) if vocabulary.is_held[row]], np.int64))
+        if len(forgotten) % 2:
+            vocabulary.release()
+    again = Vocabulary("items", 6)
+    again.restore(vocabulary.ids, vocabulary.limbo.tolist())
+    assert again.digest() == vocabulary.digest()
+    assert (again.free, len(again)) == (vocabulary.free, len(vocabulary))
+    assert np.array_equal(again.is_held, vocabulary.is_held)
+    new = ["new 1", "new 2", "new 3"]
+    assert again.rows(new).tolist() == vocabulary.rows(new).tolist()

@@ -62,7 +62,7 @@ def exhaustive_top(step: Step, b: Bench, user: int, most: int) -> tuple[NDArray[
     history, gap = history_context(events), gap_context(events, now_ms - int(h.ts_ms[user, 0]))
     rank(m, b, user, now_ms, step.seq, history, gap, exclude, FULL)
     own = 0 if exclude else min(int(h.held[user]), MOST_OWN[FULL])
-    others = b.scratch.standing[: len(step.items)] != BARRED
+    others = step.items.is_held[: len(step.items)] & (b.scratch.standing[: len(step.items)] != BARRED)
     others[h.item[user, :own]] = False
     rows = np.concatenate([h.item[user, :own], np.flatnonzero(others)]).astype(np.int32)
     scores = np.empty(len(rows), np.float32)

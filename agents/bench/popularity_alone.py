@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 from millstream.online_learning.evaluation import CHUNK_EVENTS
-from millstream.online_learning.step import TEACHING
+from millstream.online_learning.kinds import TEACHING
 from millstream.schemas.columns import InteractionColumns
 
 

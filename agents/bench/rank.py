@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from millstream.agents.demo_servers import Say
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.evaluation import CHUNK_EVENTS
+from millstream.online_learning.eviction import cap_for
 from millstream.online_learning.kernel import make_list, make_lists
 from millstream.online_learning.ranking import Bench, bench
 from millstream.online_learning.scratch import scratch
@@ -137,7 +138,7 @@ def _filled(
     """Return a step that knows all items and has learned the events; and the users of the last, in chance order."""
     say(f"{items:,} items: opening the shop")
     shop = shoppers_among(items)
-    step = Step(dataclasses.replace(learning, max_items=items, max_users=items + USERS))
+    step = Step(dataclasses.replace(learning, max_items=cap_for(items), max_users=cap_for(items + USERS)))
     step.apply(catalogue_chunk(shop.items()))
     _choose_each_once(step, shop.config.start_ms)
     newest: dict[str, None] = {}

@@ -15,8 +15,9 @@ import numpy as np
 from millstream.online_learning.blend import gap_context, history_context, learn
 from millstream.online_learning.compiled import kernel
 from millstream.online_learning.evaluation import CHUNK_EVENTS
-from millstream.online_learning.kernel import Events, Measured, _one_event
-from millstream.online_learning.kind_weights import kind_weights, ratings_of
+from millstream.online_learning.kernel import Events, _one_event
+from millstream.online_learning.kinds import TEACHING, kind_weights, ratings_of
+from millstream.online_learning.measured import Measured, reserve_measured
 from millstream.online_learning.neighbours import walk_neighbours
 from millstream.online_learning.popularity import EVENTS
 from millstream.online_learning.ranking import Bench, Model, bar_unwanted, bench, describe_items, score_items
@@ -24,7 +25,7 @@ from millstream.online_learning.ratings import rate, rating_weight
 from millstream.online_learning.scratch import begin, scratch
 from millstream.online_learning.second_order import walk_second
 from millstream.online_learning.shortlist import FULL, MOST_OWN, shortlist
-from millstream.online_learning.step import TEACHING, Step, reserve_measured
+from millstream.online_learning.step import Step
 from millstream.online_learning.vocabulary import NOT_ADMITTED
 from millstream.online_learning.walk import walk
 from millstream.schemas.columns import InteractionColumns

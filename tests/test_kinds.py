@@ -12,9 +12,9 @@ from oracles import signals_of
 from millstream.online_learning.covisitation import LONG_MASS, NEAR_MASS, NEXT, SESSION_MASS
 from millstream.online_learning.evaluation import evaluate
 from millstream.online_learning.histories import weight_at
-from millstream.online_learning.kind_weights import kind_weights, ratings_of
+from millstream.online_learning.kinds import TEACHING, kind_weights, ratings_of
 from millstream.online_learning.popularity import ALL_TIME, EVENTS, H40, USERS
-from millstream.online_learning.step import INTERACTIONS, TEACHING, Step
+from millstream.online_learning.step import INTERACTIONS, Step
 from millstream.schemas.columns import catalogue_chunk
 from millstream.schemas.records import Item, Kind
 

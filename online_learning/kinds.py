@@ -1,0 +1,47 @@
+"""Kinds of events: which are choices, which put an item away, and how much each adds where choices are counted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from millstream.schemas.columns import Columns, InteractionColumns, ItemColumns
+from millstream.schemas.records import Kind
+
+from .config import LearningConfig
+from .dismissals import DISMISS, HIDE
+
+_CHOICES = (Kind.click, Kind.add_to_cart, Kind.purchase, Kind.like, Kind.rating)
+TEACHING: NDArray[np.bool_] = np.array([kind in _CHOICES for kind in Kind])
+"""By kind: whether an event is a choice of its item, which the model learns from and is measured on."""
+_AWAY = {Kind.dismiss: DISMISS, Kind.hide: HIDE}
+PUTS_AWAY: NDArray[np.int8] = np.array([_AWAY.get(kind, 0) for kind in Kind], np.int8)
+"""By kind: how an event puts its item away for its user; 0: not at all."""
+REFRESHING: NDArray[np.bool_] = TEACHING | (PUTS_AWAY > 0)
+"""By kind: whether an event changes its user's list."""
+
+
+def kind_weights(config: LearningConfig) -> NDArray[np.float32]:
+    """Return the weight of an event by kind, shape (kinds,); 0 for kinds that choose nothing."""
+    weights = np.zeros(len(Kind), np.float32)
+    weights[Kind.click] = config.click_weight
+    weights[Kind.add_to_cart] = config.add_to_cart_weight
+    weights[Kind.purchase] = config.purchase_weight
+    weights[Kind.like] = config.like_weight
+    weights[Kind.rating] = config.rating_weight
+    return weights
+
+
+def ratings_of(columns: InteractionColumns) -> NDArray[np.float64]:
+    """Return the value of each rating, NaN where it has none and for other kinds, shape (n,)."""
+    return np.where(columns.kinds == Kind.rating, columns.values, np.nan)
+
+
+def last_of_each_user(columns: Columns) -> NDArray[np.bool_]:
+    """Mark each event that changes its user's list and is the last such of its user, shape (n,)."""
+    last = np.zeros(len(columns), np.bool_)
+    if isinstance(columns, ItemColumns):
+        return last
+    changes = np.flatnonzero(REFRESHING[columns.kinds]).tolist()
+    last[list({columns.user_ids[at]: at for at in changes}.values())] = True
+    return last
