@@ -212,12 +212,13 @@ def test_exhaustive_scoring_gives_a_shortlisted_item_its_score(exclude: bool) ->
     step.apply(chunk_of(random_log(1_500, users=30, items=400, seed=1)), lists=False)
     b = ranking.bench(scratch(SMALL.max_items, SMALL.max_consumed), SMALL.list_length)
     h, lists = step.model.histories, reserve_lists(1, SMALL.list_length)
+    no_buys = reserve_lists(0, SMALL.list_length)
     for user in range(30):
         items, scores = exhaustive_top(step, b, user, SMALL.max_items)
         own = set(h.item[user, : h.held[user]].tolist())
         assert sorted(items.tolist()) == sorted(set(range(len(step.items))) - (own if exclude else set()))
         assert all(np.diff(scores) <= 0)
-        make_lists(step.model, b, np.array([user], np.int32), step.last_ms, step.seq, exclude, lists)
+        make_lists(step.model, b, np.array([user], np.int32), step.last_ms, step.seq, exclude, lists, no_buys)
         of = dict(zip(items.tolist(), scores.tolist(), strict=True))
         assert [of[item] for item in lists.item[0].tolist()] == lists.score[0].tolist()
 

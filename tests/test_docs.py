@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import pkgutil
 import re
 import tomllib
@@ -114,6 +115,12 @@ def test_operations_explains_every_setting() -> None:
     assert named == known
 
 
+def as_written(default: object) -> str:
+    if isinstance(default, tuple):
+        return f"`{json.dumps(default)}`"
+    return f"{default:g}" if isinstance(default, float) else str(default).lower()
+
+
 def test_the_defaults_in_operations_are_the_defaults() -> None:
     """Numbers of the learner's settings, written with commas, are those of the code."""
     table = text_of("docs/operations.md")
@@ -121,9 +128,7 @@ def test_the_defaults_in_operations_are_the_defaults() -> None:
         row = re.search(rf"^\| [^|]*`learning\.{each.name}`[^|]* \| ([^|]+) \|", table, re.M)
         assert row is not None, each.name
         shown = {part.replace(",", "").lower() for part in re.split(r", | ", row[1])}
-        assert str(each.default).lower() in shown, (
-            f"learning.{each.name} is {each.default}, operations.md says {row[1]}"
-        )
+        assert as_written(each.default) in shown, f"learning.{each.name} is {each.default}, operations.md says {row[1]}"
 
 
 def test_operations_has_every_reason_code() -> None:
