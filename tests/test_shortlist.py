@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from logs import SMALL, chunk_of, random_log
 from numpy.typing import NDArray
 
+from millstream.online_learning.arena import Arena
 from millstream.online_learning.covisitation import (
     HALF_LIFE,
     LONG_HALF_LIFE,
@@ -24,7 +25,7 @@ from millstream.online_learning.covisitation import (
     SHORT,
     TICK,
 )
-from millstream.online_learning.popularity import ALL_TIME
+from millstream.online_learning.popularity import ALL_TIME, EVENTS, Popularity, popularity
 from millstream.online_learning.scratch import (
     AFTER_1,
     AFTER_2,
@@ -54,6 +55,7 @@ from millstream.online_learning.second_order import BRIDGE_CELLS, BRIDGES, walk_
 from millstream.online_learning.shortlist import FULL, LEAN, MOST, _best_by_query, _fill, shortlist
 from millstream.online_learning.slab import UNIT
 from millstream.online_learning.step import Step
+from millstream.online_learning.vocabulary import Vocabulary
 from millstream.online_learning.walk import MOST_PLACES, walk
 
 USERS, ITEMS = 30, 400
@@ -68,6 +70,13 @@ def step() -> Step:
     step = Step(SMALL)
     step.apply(chunk_of(random_log(3_000, users=USERS, items=ITEMS, seed=1)), lists=False)
     return step
+
+
+def chosen_once(items: int) -> Popularity:
+    """Counts of so many items, each chosen: one that was not is never proposed."""
+    counts = popularity(Arena(), Vocabulary("items", items))
+    counts.facts[:, EVENTS] = 1
+    return counts
 
 
 def row_of(step: Step, item: int) -> Row:
@@ -190,7 +199,7 @@ def test_the_best_by_a_query_are_those_of_a_sort(
     values: list[int], by: int, most: int, already: set[int], barred: set[int]
 ) -> None:
     """The highest values win, ties go to the lower row; zeros, barred and listed items are passed over."""
-    s = scratch(120, 0)
+    s, p = scratch(120, 0), chosen_once(120)
     n = len(values)
     for item in np.random.default_rng(n).permutation(n):
         s.sums[item, by] = values[item]
@@ -202,7 +211,7 @@ def test_the_best_by_a_query_are_those_of_a_sort(
         bar(s, item)
     free = [item for item in range(n) if values[item] > 0 and item not in already | barred]
     best = sorted(free, key=lambda item: (-values[item], item))
-    count = _fill(s, 0, most) if by == LONG98 else _best_by_query(s, 0, FULL)
+    count = _fill(s, p, 0, most) if by == LONG98 else _best_by_query(s, p, 0, FULL)
     expected = best[: most if by == LONG98 else QUOTAS[by]]
     assert sorted(s.items[:count].tolist()) == sorted(expected)
     assert all(s.standing[item] == LISTED for item in expected)
@@ -215,9 +224,9 @@ def test_the_shortlist_never_exceeds_its_cap() -> None:
         s.sums[item, LONG98] = 1.0
         touch(s, item)
     s.held[1] = s.held[0]
-    assert _fill(s, CAP - 3, CAP) == CAP
+    assert _fill(s, chosen_once(400), CAP - 3, CAP) == CAP
     assert sorted(s.items[CAP - 3 :].tolist()) == [0, 1, 2]
-    assert _fill(s, CAP, CAP) == CAP
+    assert _fill(s, chosen_once(400), CAP, CAP) == CAP
 
 
 def listed(step: Step, s: Scratch, user: int, *, own: bool, effort: int = FULL) -> list[int]:
