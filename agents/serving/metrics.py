@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -18,28 +18,30 @@ class Metrics:
     """Counters of one application. One event loop owns it."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        in_ours = partial(Counter, registry=self.registry, namespace=_NAMESPACE)
-        self._requests = in_ours("http_requests", "Requests answered.", ("route", "method", "status"))
+        self._collected = CollectorRegistry()
+        self._ours: dict[str, Any] = {"registry": self._collected, "namespace": _NAMESPACE}
+        self._requests = self._counter("http_requests", "Requests answered.", ("route", "method", "status"))
         self._seconds = Histogram(
             "http_seconds",
             "Time to the last byte.",
             ("route",),
             buckets=_SECONDS,
-            registry=self.registry,
-            namespace=_NAMESPACE,
+            **self._ours,
         )
-        self._answers = in_ours("answers", "Lists answered, by what stood in.", ("fallback",))
-        self._withheld = in_ours("withheld_items", "Items kept off answers by rules and withdrawals.")
-        self._events = in_ours("http_events", "Events sent to us, by verdict.", ("verdict",))
-        self._streams = Gauge("stream_readers", "Open event streams.", registry=self.registry, namespace=_NAMESPACE)
+        self._answers = self._counter("answers", "Lists answered, by what stood in.", ("fallback",))
+        self._withheld = self._counter("withheld_items", "Items kept off answers by rules and withdrawals.")
+        self._events = self._counter("http_events", "Events sent to us, by verdict.", ("verdict",))
+        self._streams = Gauge("stream_readers", "Open event streams.", **self._ours)
         self._counted: dict[tuple[str, str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}
         self._answered = {name: self._answers.labels(name or "none") for name in _FALLBACKS}
 
+    def _counter(self, name: str, what: str, labels: Sequence[str] = ()) -> Counter:
+        return Counter(name, what, labels, **self._ours)
+
     def gauge(self, name: str, what: str, read: Callable[[], float]) -> None:
         """Add a figure that is asked for when Prometheus comes."""
-        Gauge(name, what, registry=self.registry, namespace=_NAMESPACE).set_function(read)
+        Gauge(name, what, **self._ours).set_function(read)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
@@ -70,7 +72,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all of it as Prometheus reads it."""
-        return generate_latest(self.registry)
+        return generate_latest(self._collected)
 
 
 _FALLBACKS = (None, "popular", "static", "empty", "unavailable")
