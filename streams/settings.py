@@ -215,7 +215,7 @@ class Worker(_Section):
     max_in_flight_events: int = Field(default=16_000, ge=1)
     """Events read but not yet published; beyond it the source stops reading (back-pressure)."""
     effort: Literal["adaptive", "full"] = "adaptive"
-    """`adaptive`: when the stream outruns the machine, fewer events train the blend, never below 6 %; all count."""
+    """`adaptive`: when the stream outruns the machine, fewer events train the blend, never below 5 %; all count."""
     publish_recommendations: bool = True
     """Whether refreshed lists also go to the `recommendations` topic."""
     status_every_s: float = Field(default=0.25, gt=0)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from millstream.online_learning.arena import Arena
-from millstream.online_learning.prices import Prices, price_part, prices, set_price
+from millstream.online_learning.prices import Prices, forget_prices, price_part, prices, set_price
 from millstream.online_learning.vocabulary import Vocabulary
 
 ITEMS = 5
@@ -43,3 +43,14 @@ def test_no_price_makes_a_score_that_is_not_finite() -> None:
         set_price(p, item, price)
     assert np.isfinite([price_part(p, np.int32(item)) for item in range(ITEMS)]).all()
     assert price_part(p, np.int32(0)) == 0.0
+
+
+def test_a_forgotten_price_leaves_the_mean() -> None:
+    """Of items with a price and without, those forgotten count no more; the others stand as if they were all."""
+    p = declared()
+    for item, price in enumerate((3.0, None, 8.0, 5.0)):
+        set_price(p, item, price)
+    forget_prices(p, np.array([0, 1], np.int64))
+    p.price[:2] = 0.0  # as the arena clears them
+    assert (p.total[0], p.known[0]) == (13.0, 2)
+    assert price_part(p, np.int32(2)) == pytest.approx(np.log(8.0 / 6.5), abs=1e-4)

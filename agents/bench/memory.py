@@ -7,8 +7,8 @@ import sys
 from millstream.online_learning.step import Step
 from millstream.online_learning.vocabulary import Vocabulary
 
-_OF_USERS = ("histories", "consumed", "dismissals")
-"""How the names of the tables begin that have rows by user; the others have them by item, or a few in all."""
+_CELLS_OF_USERS = ("consumed_slab", "consumed_cells")
+"""Tables whose rows are nobody's and that only users' rows lead to."""
 TARGETS = {
     "bytes_per_user": "≤ 2,048",
     "bytes_per_item": "≤ 10,240",
@@ -22,16 +22,17 @@ def memory(step: Step) -> dict[str, float]:
     used = step.bytes_used()
     reserved = {name: sum(array.nbytes for array in table.arrays.values()) for name, table in step.arena.tables.items()}
     users, items = len(step.users), len(step.items)
+    theirs = {name for name, table in step.arena.tables.items() if table.of == step.users.name}.union(_CELLS_OF_USERS)
+
+    def of_users(by_table: dict[str, int]) -> int:
+        return sum(size for name, size in by_table.items() if name in theirs)
+
     return {
-        "bytes_per_user": (_of_users(used) + _bytes_of_names(step.users)) / max(1, users),
-        "bytes_per_item": (sum(used.values()) - _of_users(used) + _bytes_of_names(step.items)) / max(1, items),
-        "most_bytes_per_user": _of_users(reserved) / step.config.max_users,
-        "most_bytes_per_item": (sum(reserved.values()) - _of_users(reserved)) / step.config.max_items,
+        "bytes_per_user": (of_users(used) + _bytes_of_names(step.users)) / max(1, users),
+        "bytes_per_item": (sum(used.values()) - of_users(used) + _bytes_of_names(step.items)) / max(1, items),
+        "most_bytes_per_user": of_users(reserved) / step.config.max_users,
+        "most_bytes_per_item": (sum(reserved.values()) - of_users(reserved)) / step.config.max_items,
     }
-
-
-def _of_users(by_table: dict[str, int]) -> int:
-    return sum(size for name, size in by_table.items() if name.startswith(_OF_USERS))
 
 
 def _bytes_of_names(vocabulary: Vocabulary) -> int:
