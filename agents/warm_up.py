@@ -15,14 +15,14 @@ COMPILING = "compiling the kernels, once for this version on this machine: about
 
 
 def compile_kernels() -> None:
-    """Make a tiny step learn two events and list them, so that all kernels are compiled, or loaded from their cache.
+    """Put a tiny step through all it does, so that all kernels are compiled, or loaded from their cache.
 
     Takes about a minute the first time on a machine, about a second later.
     """
-    events = 2
+    events = 128  # each of another user and item: more than the step has rows for, so that it forgets of both
     columns = InteractionColumns(
-        user_ids=["u"] * events,
-        item_ids=["i", "j"],
+        user_ids=[f"u{number}" for number in range(events)],
+        item_ids=[f"i{number}" for number in range(events)],
         kinds=np.full(events, int(Kind.click), np.int8),
         ts_ms=np.arange(events, dtype=np.int64) + 1_700_000_000_000,
         values=np.full(events, np.nan),
@@ -31,7 +31,7 @@ def compile_kernels() -> None:
     )
     step = Step(LearningConfig(max_users=16, max_items=16))
     step.apply(Chunk(INTERACTIONS, 0, 0, events, columns)).encoded(0)
-    step.relist(["u", NOBODY]).encoded(0)
+    step.relist([NOBODY]).encoded(0)
     step.similar(events).encoded(0)
     step.state_hash()
 

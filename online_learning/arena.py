@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .compiled import kernel
+from .compiled import entry
 
 MASK_128 = (1 << 128) - 1
 
@@ -155,7 +155,7 @@ def _halves(column: NDArray[np.uint64]) -> tuple[int, int]:
     return int((column & mask).sum()), int((column >> shift).sum()) << 32
 
 
-@kernel
+@entry
 def hash_rows(words: NDArray[np.uint8], rows: NDArray[np.int64], salt: np.uint64, out: NDArray[np.uint64]) -> None:
     """Add to `out[n]` (two uint64 lanes) the hash of the bytes `words[rows[n]]`; a row of zeros adds nothing.
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arena import Arena
-from .compiled import kernel
+from .compiled import entry
 from .config import LearningConfig
 from .consumed import Consumed, drop_consumed, give_back_consumed
 from .covisitation import TICK, Covisitation, drop_edges, give_back_edges
@@ -137,28 +137,28 @@ class ItemTurnover(Turnover):
         limbo.items[0] = np.count_nonzero(limbo.item)
 
 
-@kernel
+@entry
 def give_back_rows(c: Consumed, users: NDArray[np.int64]) -> None:
     """Give the consumed rows of `users` back to the slab."""
     for at in range(len(users)):
         give_back_consumed(c, users[at])
 
 
-@kernel
+@entry
 def give_back_edges_of(c: Covisitation, items: NDArray[np.int64]) -> None:
     """Give the co-visitation rows of `items` back to the slab."""
     for at in range(len(items)):
         give_back_edges(c, items[at])
 
 
-@kernel
+@entry
 def sweep_rings(v: Neighbours, gone: NDArray[np.bool_], first: int, last: int) -> None:
     """Take users that are `gone` out of the rings of the items `first` … `last` - 1."""
     for item in range(first, last):
         drop_users(v, gone, item)
 
 
-@kernel
+@entry
 def sweep_users(
     h: Histories,
     c: Consumed,
@@ -175,7 +175,7 @@ def sweep_users(
         drop_dismissed(d, gone, user)
 
 
-@kernel
+@entry
 def sweep_edges(c: Covisitation, gone: NDArray[np.bool_], first: int, last: int, tick: int) -> None:
     """Take edges to items that are `gone` out of the rows of the items `first` … `last` - 1."""
     for item in range(first, last):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arena import Arena
-from .compiled import kernel
+from .compiled import entry, kernel
 from .histories import Histories
 from .logarithm import logarithm
 from .signal import PLAIN, TASTE, Signal
@@ -143,7 +143,7 @@ def collect(v: Interest, h: Histories, user: int, item: int, ts_ms: int) -> None
     v.block_dirty[0] = 1
 
 
-@kernel
+@entry
 def drop_targets(v: Interest, gone: NDArray[np.bool_]) -> None:
     """Take the items that are `gone`, shape (items,), out of the open block, and events that are left without any."""
     kept = 0

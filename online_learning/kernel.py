@@ -13,24 +13,25 @@ from numpy.typing import NDArray
 
 from .blend import BY_GAP, Blend, explain, gap_context, history_context, learn, score
 from .categories import follow
-from .compiled import kernel
+from .compiled import entry, inlined, kernel
 from .consumed import consume, has_consumed, held
 from .covisitation import covisit
-from .dismissals import pushed_down, put_away, take_back
-from .histories import drop_items, find, remember
+from .dismissals import Dismissals, pushed_down, put_away, take_back
+from .histories import Histories, drop_items, find, remember
 from .influence import charge, is_shared
 from .interest import BLOCK, collect, welcome
 from .measured import Measured
 from .neighbours import note_user
 from .occasion import count_occasion
-from .popularity import ALL_TIME, BEST, EVENTS, H40, count, counted
+from .popularity import ALL_TIME, BEST, EVENTS, H40, Popularity, count, counted
 from .prices import price_part
-from .ranking import Bench, Model, has_buy_list, rank, score_to_buy
+from .ranking import Bench, Model, rank, score_to_buy
 from .ratings import rate, rating_weight
 from .recency import chosen
-from .scratch import is_barred, place_of_largest
+from .scratch import Scratch, is_barred, place_of_largest
 from .shortlist import FULL, LEAN
 from .signal import DISMISSED, POPULAR, PRICE
+from .vocabulary import NOT_ADMITTED
 
 SERVING_GAP_MS = 10_000
 """A published list is made for a look this long after the event: the gap to the next one is not known yet."""
@@ -53,8 +54,26 @@ class Events(NamedTuple):
     """Whether the event is a purchase."""
     rating: NDArray[np.float64]
     """The value of a rating, NaN for none."""
-    listed: NDArray[np.int32]
+    seq: NDArray[np.int64]
+    """How many events there have been with this one."""
+    listed: NDArray[np.int64]
     """Where the user's list goes in `Lists`, or -1."""
+
+
+def looks(users: NDArray[np.int32], ts_ms: int, seq: int) -> Events:
+    """Return what is no event: that the lists of `users` (user rows) are made, as if each had been seen at `ts_ms`."""
+    n = len(users)
+    return Events(
+        user=users,
+        item=np.full(n, NOT_ADMITTED, np.int32),
+        ts_ms=np.full(n, ts_ms),
+        away=np.zeros(n, np.int8),
+        weight=np.zeros(n, np.float32),
+        bought=np.zeros(n, np.bool_),
+        rating=np.full(n, np.nan),
+        seq=np.full(n, seq),
+        listed=np.arange(n),
+    )
 
 
 class Lists(NamedTuple):
@@ -70,13 +89,12 @@ class Lists(NamedTuple):
     """`seq` each list was made at, shape (lists,)."""
 
 
-@kernel
+@entry
 def learn_events(
     m: Model,
     b: Bench,
     e: Events,
     first: int,
-    seq: int,
     partition: int,
     items: int,
     exclude: bool,
@@ -88,13 +106,12 @@ def learn_events(
     """Take the events in order, from place `first` on; return the place after the last one taken.
 
     That is the end, or sooner where an event has filled the open block of the interest vectors, which is then for the
-    caller to turn. `seq` is how many events came before, `items` how many item rows are given out. One event in
-    `train_every`, by `seq`, is ranked, measured and trained on; all are counted and remembered. Lists are lean where
-    not every event trains; `buys` has a row for each of `lists`, or none where no such list is made.
+    caller to turn. `items` is how many item rows are given out. One event in `train_every`, by `seq`, is ranked,
+    measured and trained on; all are counted and remembered. Lists are lean where not every event trains; `buys` has a
+    row for each of `lists`, or none where no such list is made.
     """
     for at in range(first, len(e.user)):
-        user, item, ts_ms = e.user[at], e.item[at], e.ts_ms[at]
-        seq += 1
+        user, item, ts_ms, seq = e.user[at], e.item[at], e.ts_ms[at], e.seq[at]
         if user >= 0 and item >= 0 and e.away[at] == 0:
             train = seq % train_every == 0
             weight = e.weight[at] * rating_weight(m.ratings, user, e.rating[at])
@@ -116,18 +133,7 @@ def learn_events(
     return len(e.user)
 
 
-@kernel
-def make_lists(
-    m: Model, b: Bench, users: NDArray[np.int32], ts_ms: int, seq: int, exclude: bool, lists: Lists, buys: Lists
-) -> None:
-    """Make the lists of `users` (user rows) without an event, as if each had last been seen at `ts_ms`."""
-    for row in range(len(users)):
-        n = make_list(m, b, users[row], ts_ms, seq, exclude, FULL, lists, row)
-        if len(buys.seq) > 0:
-            make_buy_list(m, b, users[row], n, ts_ms, seq, buys, row)
-
-
-@kernel
+@inlined
 def _one_event(
     m: Model,
     b: Bench,
@@ -174,7 +180,7 @@ def _one_event(
     charge(m.influence, h, user, ts_ms, weight, shared)
 
 
-@kernel
+@inlined
 def _share(m: Model, user: int, item: int, new_to_user: bool, ts_ms: int, weight: np.float32, seq: int) -> None:
     """Let a choice count in all that other users' lists are made of."""
     h = m.histories
@@ -188,7 +194,7 @@ def _share(m: Model, user: int, item: int, new_to_user: bool, ts_ms: int, weight
     chosen(m.recency, item)
 
 
-@kernel
+@inlined
 def _measure_and_train(
     m: Model,
     b: Bench,
@@ -211,27 +217,24 @@ def _measure_and_train(
     h, p = m.histories, m.popularity
     history = history_context(h.events[user])
     gap = gap_context(h.events[user], ts_ms - h.ts_ms[user, 0])
-    n = rank(m, b, user, ts_ms, seq, history, gap, exclude, FULL)
+    n = rank(m, b, user, ts_ms, seq, history, gap, exclude, int(FULL))
     candidates = p.seen[ALL_TIME] - (held(m.consumed, user) if exclude else 0)
-    target = -1
-    for k in range(n):
-        if b.scratch.items[k] == item:
-            target = k
+    target = _place_of(item, b.scratch.items, n)
     if target >= 0:
         measured.rank[at] = _rank_of(b.scores, n, target)
         measured.loss[at] = learn(
             m.blend, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target, weight
         )
-        if bought and weight > np.float32(0.0) and has_buy_list(m):
+        if bought and weight > np.float32(0.0) and len(m.buy.bias) > 0:
             score(m.buy, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
             learn(m.buy, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target, np.float32(1.0))
     else:
         measured.rank[at] = 1.0 + n + max(0, candidates - n - 1) / 2.0
-    measured.popular_rank[at] = _rank_by_count(m, b, item, ALL_TIME, seq, ts_ms, items)
-    measured.trending_rank[at] = _rank_by_count(m, b, item, H40, seq, ts_ms, items)
+    measured.popular_rank[at] = _rank_by_count(p, b.scratch, item, int(ALL_TIME), seq, ts_ms, items)
+    measured.trending_rank[at] = _rank_by_count(p, b.scratch, item, int(H40), seq, ts_ms, items)
 
 
-@kernel
+@inlined
 def make_list(
     m: Model, b: Bench, user: int, ts_ms: int, seq: int, exclude: bool, effort: int, lists: Lists, row: int
 ) -> int:
@@ -244,11 +247,11 @@ def make_list(
     events = h.events[user]
     gap = gap_context(events, now_ms - h.ts_ms[user, 0])
     n = rank(m, b, user, now_ms, seq, history_context(events), gap, exclude, effort)
-    _write_list(m, b, m.blend, user, n, now_ms, seq, lists, row)
+    _write_list(b, m.blend, h, m.dismissals, user, n, now_ms, seq, lists, row)
     return int(n)
 
 
-@kernel
+@inlined
 def make_buy_list(m: Model, b: Bench, user: int, n: int, ts_ms: int, seq: int, buys: Lists, row: int) -> None:
     """Write the list of what is worth most as something the user will buy, right after `make_list` returned `n`."""
     h = m.histories
@@ -256,7 +259,7 @@ def make_buy_list(m: Model, b: Bench, user: int, n: int, ts_ms: int, seq: int, b
     events = h.events[user]
     gap = gap_context(events, now_ms - h.ts_ms[user, 0])
     score_to_buy(m, b, user, n, history_context(events), gap, now_ms)
-    _write_list(m, b, m.buy, user, n, now_ms, seq, buys, row)
+    _write_list(b, m.buy, h, m.dismissals, user, n, now_ms, seq, buys, row)
     for at in range(buys.item.shape[1]):
         if buys.item[row, at] < 0:
             break
@@ -267,10 +270,19 @@ def make_buy_list(m: Model, b: Bench, user: int, n: int, ts_ms: int, seq: int, b
 
 @kernel
 def _write_list(
-    m: Model, b: Bench, by: Blend, user: int, n: int, now_ms: int, seq: int, lists: Lists, row: int
+    b: Bench,
+    by: Blend,
+    h: Histories,
+    d: Dismissals,
+    user: int,
+    n: int,
+    now_ms: int,
+    seq: int,
+    lists: Lists,
+    row: int,
 ) -> None:
     """Write the best of the `n` items that were scored with the blend `by`, and why, into row `row` of `lists`."""
-    h, s = m.histories, b.scratch
+    s = b.scratch
     lists.seq[row] = seq
     held = _best(b, n)
     lists.item[row, held:] = -1
@@ -279,7 +291,7 @@ def _write_list(
         item = s.items[best]
         lists.item[row, at] = item
         lists.score[row, at] = b.scores[best]
-        pushed = pushed_down(m.dismissals, user, item, now_ms)
+        pushed = pushed_down(d, user, item, now_ms)
         explain(by, b.work, b.signals, best, b.scores[best] + pushed, lists.contribution[row, at])
         lists.contribution[row, at, DISMISSED] = -pushed
         via = place_of_largest(s, item)
@@ -312,6 +324,15 @@ def _before(b: Bench, one: int, other: int) -> bool:
 
 
 @kernel
+def _place_of(item: int, items: NDArray[np.int32], n: int) -> int:
+    """Return the place of `item` among the first `n` of `items`, or -1."""
+    for place in range(n):
+        if items[place] == item:
+            return place
+    return -1
+
+
+@kernel
 def _rank_of(scores: NDArray[np.float32], n: int, target: int) -> float:
     """Return 1 + #(above) + #(tied with it) / 2."""
     above = 0
@@ -325,13 +346,12 @@ def _rank_of(scores: NDArray[np.float32], n: int, target: int) -> float:
 
 
 @kernel
-def _rank_by_count(m: Model, b: Bench, item: int, which: int, seq: int, now_ms: int, items: int) -> float:
+def _rank_by_count(p: Popularity, s: Scratch, item: int, which: int, seq: int, now_ms: int, items: int) -> float:
     """Return the rank of `item` among all items seen that are not barred, by one popularity count.
 
     The board answers when the item is on it above its last place; otherwise, and where barred items leave fewer than
     20 above the board's end, every item is counted.
     """
-    p, s = m.popularity, b.scratch
     mine = counted(p, item, which, seq, now_ms)
     above = 0
     tied = 0

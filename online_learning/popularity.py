@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arena import Arena
-from .compiled import kernel
+from .compiled import entry, kernel
 from .decay import decay, halved
 from .logarithm import logarithm
 from .signal import FINE, ONE, POPULAR, TRENDING, Signal
@@ -166,7 +166,7 @@ def _lift(p: Popularity, item: int, which: int, seq: int, now_ms: int) -> None:
     p.best[which, at] = item
 
 
-@kernel
+@entry
 def when_down_to_one(p: Popularity, which: int, first: int, stride: int, out: NDArray[np.float64]) -> None:
     """Write for row `first` and each `stride`-th from there on when a count that fades with events is down to 1.
 
@@ -181,7 +181,7 @@ def when_down_to_one(p: Popularity, which: int, first: int, stride: int, out: ND
             out[at] = NEVER
 
 
-@kernel
+@entry
 def mend_boards(p: Popularity, items: int, seq: int) -> None:
     """Take items that were cleared off the boards, and fill up from the first `items` rows what lacks of them."""
     now_ms = p.total_at[ALL_TIME, 1]

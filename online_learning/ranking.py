@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .blend import BY_GAP, Blend, Workspace, score, workspace
 from .categories import Categories
-from .compiled import kernel
+from .compiled import inlined, kernel
 from .consumed import Consumed, held
 from .covisitation import Covisitation
 from .dismissals import Dismissals, bar_hidden, push_down
@@ -106,7 +106,7 @@ def rank(
     return n
 
 
-@kernel
+@inlined
 def bar_unwanted(m: Model, s: Scratch, user: int, exclude: bool) -> None:
     """Keep off the shortlist what the user hid and, with `exclude`, what they chose before."""
     if exclude:
@@ -116,7 +116,7 @@ def bar_unwanted(m: Model, s: Scratch, user: int, exclude: bool) -> None:
     bar_hidden(m.dismissals, s, user)
 
 
-@kernel
+@inlined
 def describe_items(m: Model, b: Bench, user: int, n: int, own: int, gap: int, now_ms: int, seq: int) -> None:
     """Write the signals of the scratch's first `n` items into `b.signals`, after the walks.
 
@@ -142,13 +142,7 @@ def describe_items(m: Model, b: Bench, user: int, n: int, own: int, gap: int, no
     )
 
 
-@kernel
-def has_buy_list(m: Model) -> bool:
-    """Tell whether there is a blend that learns from purchases."""
-    return len(m.buy.bias) > 0
-
-
-@kernel
+@inlined
 def score_to_buy(m: Model, b: Bench, user: int, n: int, history: int, gap: int, now_ms: int) -> None:
     """Write the scores of the items described as things to buy, weighed by their prices, into `b.scores`."""
     score(m.buy, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
@@ -157,7 +151,7 @@ def score_to_buy(m: Model, b: Bench, user: int, n: int, history: int, gap: int, 
         b.scores[k] += price_part(m.prices, b.scratch.items[k])
 
 
-@kernel
+@inlined
 def score_items(m: Model, b: Bench, user: int, n: int, history: int, gap: int, now_ms: int) -> None:
     """Write the scores of the items described into `b.scores`."""
     score(m.blend, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)

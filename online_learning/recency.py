@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arena import Arena
-from .compiled import kernel
+from .compiled import entry, kernel
 
 LENGTH = 40
 
@@ -45,7 +45,7 @@ def chosen(r: Recency, item: int) -> None:
     r.dirty[0] = 1
 
 
-@kernel
+@entry
 def drop_chosen(r: Recency, gone: NDArray[np.bool_]) -> None:
     """Take the items that are `gone`, shape (items,), out of the list; the others move up."""
     kept = 0

@@ -34,11 +34,8 @@ def shortlist(s: Scratch, h: Histories, p: Popularity, r: Recency, user: int, ow
 
     With `own`, the user's own items come first, in the order of the history.
     """
-    n = 0
     cap = MOST[effort]
-    if own:
-        for place in range(min(MOST_OWN[effort], h.held[user])):
-            n = _propose(s, p, h.item[user, place], n, cap)
+    n = _propose_own(s, p, h, user, MOST_OWN[effort] if own else 0, cap)
     n = _best_by_query(s, p, n, effort)
     for which in POPULAR:
         limit = min(cap, n + PROPOSED_POPULAR[effort])
@@ -56,6 +53,14 @@ def _propose(s: Scratch, p: Popularity, item: int, n: int, limit: int) -> int:
         touch(s, item)
         s.items[n] = item
         return n + 1
+    return n
+
+
+@kernel
+def _propose_own(s: Scratch, p: Popularity, h: Histories, user: int, most: int, cap: int) -> int:
+    n = 0
+    for place in range(min(most, h.held[user])):
+        n = _propose(s, p, h.item[user, place], n, cap)
     return n
 
 

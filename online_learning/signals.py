@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import categories, interest, neighbours, occasion, own_past, popularity, together, trend
 from .categories import Categories, describe_categories
-from .compiled import kernel
+from .compiled import inlined
 from .covisitation import Covisitation
 from .histories import Histories
 from .interest import Interest, describe_interest
@@ -63,7 +63,7 @@ def scales(off: frozenset[str] = frozenset()) -> tuple[NDArray[np.float32], NDAr
     return (scale * on).astype(np.float32), logarithmic
 
 
-@kernel
+@inlined
 def describe(
     s: Scratch,
     n: int,

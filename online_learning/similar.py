@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import inlined, kernel
+from .compiled import entry, inlined, kernel
 from .covisitation import LONG_MASS, LONG_PER_TICK, TICK, Covisitation, ticks
 from .decay import halved
 from .kernel import Lists
@@ -45,7 +45,7 @@ class Changed:
         return taken
 
 
-@kernel
+@entry
 def list_similar(
     c: Covisitation, in_limbo: NDArray[np.bool_], items: NDArray[np.int64], seq: int, lists: Lists
 ) -> None:

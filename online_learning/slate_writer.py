@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .compiled import kernel
+from .compiled import entry, kernel
 from .signal import GROUPS, TOGETHER, YOURS
 
 UNITS = 100_000
@@ -33,7 +33,7 @@ def room(length: int, longest: int) -> int:
     return 2 + length * ((len(GROUPS) + 1) * (_REASON_BYTES + longest))
 
 
-@kernel
+@entry
 def write_lists(
     item: NDArray[np.int32],
     contribution: NDArray[np.float32],

@@ -34,7 +34,7 @@ from .influence import influence
 from .interest import interest
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
-from .kernel import Events, Lists, learn_events, make_lists
+from .kernel import Events, Lists, learn_events, looks
 from .kinds import PUTS_AWAY, REFRESHING, kind_weights, last_of_each_user, ratings_of
 from .limbo import limbo
 from .measured import Measured, cut_measured, reserve_measured
@@ -189,7 +189,7 @@ class Step:
             known[NOBODY] = self.users.capacity
         rows = np.array(list(known.values()), np.int32)
         lists, buys = self._reserved(len(rows))
-        make_lists(self.model, self._bench, rows, self.last_ms, self.seq, self.config.exclude_consumed, lists, buys)
+        self._take(looks(rows, self.last_ms, self.seq), 0, 1, reserve_measured(len(rows)), lists, buys)
         positions = [
             sum(self.positions.values()) if id_ == NOBODY else self._position(int(self.model.histories.partition[row]))
             for id_, row in known.items()
@@ -326,8 +326,8 @@ class Step:
         refreshing = REFRESHING[columns.kinds]
         users = np.where(refreshing, self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
         at = np.flatnonzero(make & (users >= 0))
-        listed = np.full(n, -1, np.int32)
-        listed[at] = np.arange(len(at), dtype=np.int32)
+        listed = np.full(n, -1)
+        listed[at] = np.arange(len(at))
         lists, buys = self._reserved(len(at))
         events = Events(
             user=users,
@@ -337,27 +337,11 @@ class Step:
             weight=self._kind_weights[columns.kinds],
             bought=columns.kinds == Kind.purchase,
             rating=ratings_of(columns),
+            seq=np.arange(self.seq + 1, self.seq + 1 + n),
             listed=listed,
         )
-        done = 0
-        while done < n:
-            taken = learn_events(
-                self.model,
-                self._bench,
-                events,
-                done,
-                self.seq,
-                chunk.partition,
-                len(self.items),
-                self.config.exclude_consumed,
-                train_every,
-                measured,
-                lists,
-                buys,
-            )
-            self.seq += taken - done
-            done = taken
-            self._trainer.turn()
+        self._take(events, chunk.partition, train_every, measured, lists, buys)
+        self.seq += n
         self._changed.note(events.item)
         if not len(at):
             return None
@@ -370,6 +354,26 @@ class Step:
             lists=self._named(lists, buys),
             item_ids=self._item_ids,
         )
+
+    def _take(
+        self, events: Events, partition: int, train_every: int, measured: Measured, lists: Lists, buys: Lists
+    ) -> None:
+        done = 0
+        while done < len(events.user):
+            done = learn_events(
+                self.model,
+                self._bench,
+                events,
+                done,
+                partition,
+                len(self.items),
+                self.config.exclude_consumed,
+                train_every,
+                measured,
+                lists,
+                buys,
+            )
+            self._trainer.turn()
 
     def _reserved(self, count: int) -> tuple[Lists, Lists]:
         """Reserve `count` lists and as many of what to buy, none of these where no such list is made."""

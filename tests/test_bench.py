@@ -23,13 +23,13 @@ from logs import SMALL, chunk_of, columns_of, random_log
 from millstream.agents.bench.exhaustive import SOURCES, exhaustive_top, source_of
 from millstream.agents.bench.loop import verify_lists
 from millstream.agents.bench.popularity_alone import PopularityAlone, popularity_alone
+from millstream.agents.bench.rank import make_lists
 from millstream.agents.bench.report import Report, WrongResult
 from millstream.agents.bench.shoppers import distinct_users, shoppers_log
 from millstream.agents.bench.stages import SCORE, STAGES, rank_as_far_as
 from millstream.agents.commands.bench import command
 from millstream.online_learning import ranking
 from millstream.online_learning.blend import gap_context, history_context
-from millstream.online_learning.kernel import make_lists
 from millstream.online_learning.scratch import KNN, SECOND, scratch
 from millstream.online_learning.shortlist import FULL
 from millstream.online_learning.slate_maker import reserve_lists
@@ -212,13 +212,12 @@ def test_exhaustive_scoring_gives_a_shortlisted_item_its_score(exclude: bool) ->
     step.apply(chunk_of(random_log(1_500, users=30, items=400, seed=1)), lists=False)
     b = ranking.bench(scratch(SMALL.max_items, SMALL.max_consumed), SMALL.list_length)
     h, lists = step.model.histories, reserve_lists(1, SMALL.list_length)
-    no_buys = reserve_lists(0, SMALL.list_length)
     for user in range(30):
         items, scores = exhaustive_top(step, b, user, SMALL.max_items)
         own = set(h.item[user, : h.held[user]].tolist())
         assert sorted(items.tolist()) == sorted(set(range(len(step.items))) - (own if exclude else set()))
         assert all(np.diff(scores) <= 0)
-        make_lists(step.model, b, np.array([user], np.int32), step.last_ms, step.seq, exclude, lists, no_buys)
+        make_lists(step.model, b, np.array([user], np.int32), step.last_ms, step.seq, exclude, FULL, lists)
         of = dict(zip(items.tolist(), scores.tolist(), strict=True))
         assert [of[item] for item in lists.item[0].tolist()] == lists.score[0].tolist()
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millstream.online_learning.blend import gap_context, history_context
-from millstream.online_learning.compiled import kernel
+from millstream.online_learning.compiled import entry
 from millstream.online_learning.kernel import SERVING_GAP_MS
 from millstream.online_learning.popularity import COUNTS
 from millstream.online_learning.ranking import Bench, Model, describe_items, rank, score_items
@@ -22,7 +22,15 @@ SOURCES = ("walk", "neighbours", "second_order", "popular", "other_popular", "no
 beyond what is proposed of it; the board of another half-life, which proposes none; or nothing but its own signals."""
 
 
-@kernel
+@entry
+def rank_user(
+    m: Model, b: Bench, user: int, now_ms: int, seq: int, history: int, gap: int, exclude: bool, effort: int
+) -> int:
+    """Call `ranking.rank` from Python."""
+    return int(rank(m, b, user, now_ms, seq, history, gap, exclude, effort))
+
+
+@entry
 def score_rows(
     m: Model,
     b: Bench,
@@ -35,7 +43,7 @@ def score_rows(
     gap: int,
     out: NDArray[np.float32],
 ) -> None:
-    """Write the scores of the items `rows` into `out`, a shortlist's fill at a time; after `rank` of the same user.
+    """Write the scores of the items `rows` into `out`, a shortlist's fill at a time, after `rank_user` of that user.
 
     The first `own` rows are the user's own, in the order of the history.
     """
@@ -60,7 +68,7 @@ def exhaustive_top(step: Step, b: Bench, user: int, most: int) -> tuple[NDArray[
     now_ms = step.last_ms + SERVING_GAP_MS
     events = int(h.events[user])
     history, gap = history_context(events), gap_context(events, now_ms - int(h.ts_ms[user, 0]))
-    rank(m, b, user, now_ms, step.seq, history, gap, exclude, FULL)
+    rank_user(m, b, user, now_ms, step.seq, history, gap, exclude, FULL)
     own = 0 if exclude else min(int(h.held[user]), MOST_OWN[FULL])
     others = step.items.is_held[: len(step.items)] & (b.scratch.standing[: len(step.items)] != BARRED)
     others[h.item[user, :own]] = False

@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millstream.agents.demo_servers import Say
+from millstream.online_learning.compiled import entry
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.evaluation import CHUNK_EVENTS
 from millstream.online_learning.eviction import cap_for
-from millstream.online_learning.kernel import make_list, make_lists
-from millstream.online_learning.ranking import Bench, bench
+from millstream.online_learning.kernel import Lists, make_list
+from millstream.online_learning.ranking import Bench, Model, bench
 from millstream.online_learning.scratch import scratch
 from millstream.online_learning.shortlist import FULL, LEAN
 from millstream.online_learning.slate_maker import reserve_lists
@@ -42,6 +43,15 @@ MOST_SCORED = 200_000_000
 """Items scored exhaustively, over all users of one catalogue."""
 _SAY_EVERY_EVENTS = 250_000
 _CALLS = 1_000
+
+
+@entry
+def make_lists(
+    m: Model, b: Bench, users: NDArray[np.int32], ts_ms: int, seq: int, exclude: bool, effort: int, lists: Lists
+) -> None:
+    """Make the lists of `users` (user rows), as if each had last been seen at `ts_ms`."""
+    for row in range(len(users)):
+        make_list(m, b, users[row], ts_ms, seq, exclude, effort, lists, row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +189,14 @@ def _choose_each_once(step: Step, before_ms: int) -> None:
 def _least_us(step: Step, b: Bench, users: NDArray[np.int32], effort: int) -> NDArray[np.float64]:
     """Make each user's list several times, everybody in turn; return the least µs of each, without the call itself."""
     lists, exclude = reserve_lists(1, step.config.list_length), step.config.exclude_consumed
-    make_list(step.model, b, users[0], step.last_ms, step.seq, exclude, effort, lists, 0)  # compiles, the first time
+    make_lists(step.model, b, users[:1], step.last_ms, step.seq, exclude, effort, lists)  # compiles, the first time
     call_us = _call_us(step, b)
     taken_s = np.empty((TURNS, len(users)))
     for turn in range(TURNS):
-        for at, user in enumerate(users):
+        for at in range(len(users)):
+            user = users[at : at + 1]
             began_s = time.perf_counter()
-            make_list(step.model, b, user, step.last_ms, step.seq, exclude, effort, lists, 0)
+            make_lists(step.model, b, user, step.last_ms, step.seq, exclude, effort, lists)
             taken_s[turn, at] = time.perf_counter() - began_s
     return np.asarray(np.maximum(0.0, taken_s.min(axis=0) * 1e6 - call_us))
 
@@ -196,7 +207,7 @@ def _call_us(step: Step, b: Bench) -> float:
     taken_s = np.empty(_CALLS)
     for at in range(_CALLS):
         began_s = time.perf_counter()
-        make_lists(step.model, b, nobody, step.last_ms, step.seq, step.config.exclude_consumed, lists, lists)
+        make_lists(step.model, b, nobody, step.last_ms, step.seq, step.config.exclude_consumed, FULL, lists)
         taken_s[at] = time.perf_counter() - began_s
     return float(np.median(taken_s)) * 1e6
 
@@ -207,10 +218,10 @@ def _compared(step: Step, b: Bench, users: NDArray[np.int32]) -> tuple[float, di
     lists = reserve_lists(1, config.list_length)
     exhaustive_top(step, b, int(users[0]), config.list_length)  # compiles, the first time
     wanted, missed, taken_s = 0, Counter[str](), np.empty(len(users))
-    for at, user in enumerate(users):
-        make_list(step.model, b, user, step.last_ms, step.seq, config.exclude_consumed, FULL, lists, 0)
+    for at, user in enumerate(users.tolist()):
+        make_lists(step.model, b, users[at : at + 1], step.last_ms, step.seq, config.exclude_consumed, FULL, lists)
         began_s = time.perf_counter()
-        best, scores = exhaustive_top(step, b, int(user), config.list_length)
+        best, scores = exhaustive_top(step, b, user, config.list_length)
         taken_s[at] = time.perf_counter() - began_s
         _not_above(scores, lists.score[0, : int((lists.item[0] >= 0).sum())])
         wanted += len(best)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from millstream.online_learning.blend import gap_context, history_context, learn
-from millstream.online_learning.compiled import kernel
+from millstream.online_learning.compiled import entry, kernel
 from millstream.online_learning.evaluation import CHUNK_EVENTS
 from millstream.online_learning.kernel import Events, _one_event
 from millstream.online_learning.kinds import TEACHING, kind_weights, ratings_of
@@ -36,14 +36,11 @@ STAGES = ("remember", "walk", "second_order_and_neighbours", "shortlist", "signa
 WALK, SECOND, SHORTLIST, SIGNALS, SCORE, TRAIN = range(1, len(STAGES))
 
 
-@kernel
-def learn_as_far_as(
-    m: Model, b: Bench, e: Events, seq: int, items: int, exclude: bool, last: int, measured: Measured
-) -> None:
+@entry
+def learn_as_far_as(m: Model, b: Bench, e: Events, items: int, exclude: bool, last: int, measured: Measured) -> None:
     """Take the events in order, each only up to and with the stage `last`; the interest vectors stay as they are."""
     for at in range(len(e.user)):
-        user, item, ts_ms = e.user[at], e.item[at], e.ts_ms[at]
-        seq += 1
+        user, item, ts_ms, seq = e.user[at], e.item[at], e.ts_ms[at], e.seq[at]
         if user < 0 or item < 0:
             continue
         weight = e.weight[at] * rating_weight(m.ratings, user, e.rating[at])
@@ -110,14 +107,14 @@ def _pass_us(columns: InteractionColumns, step: Step, last: int) -> float:
     began_s = time.perf_counter()
     for first in range(0, max(1, n), CHUNK_EVENTS):
         chunk = columns.cut(first, min(n, first + CHUNK_EVENTS))
-        events = _events(step, chunk)
+        events = _events(step, chunk, first)
         measured = reserve_measured(len(chunk))
-        learn_as_far_as(step.model, b, events, first, len(step.items), config.exclude_consumed, last, measured)
+        learn_as_far_as(step.model, b, events, len(step.items), config.exclude_consumed, last, measured)
     return (time.perf_counter() - began_s) * 1e6 / max(1, n)
 
 
-def _events(step: Step, columns: InteractionColumns) -> Events:
-    """Return the events as the kernels take them, rows given out for ids not seen before."""
+def _events(step: Step, columns: InteractionColumns, before: int) -> Events:
+    """Return the events as the kernels take them, after `before` others; rows are given out for ids not seen so far."""
     return Events(
         user=np.where(TEACHING[columns.kinds], step.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32),
         item=step.items.rows(columns.item_ids),
@@ -126,5 +123,6 @@ def _events(step: Step, columns: InteractionColumns) -> Events:
         weight=kind_weights(step.config)[columns.kinds],
         bought=columns.kinds == Kind.purchase,
         rating=ratings_of(columns),
-        listed=np.full(len(columns), NOT_ADMITTED, np.int32),
+        seq=np.arange(before + 1, before + 1 + len(columns)),
+        listed=np.full(len(columns), -1),
     )
