@@ -123,7 +123,7 @@ class InteractionDecoder:
         add_user, add_item, add_kind = rows.user_ids.append, rows.item_ids.append, rows.kinds.append
         add_ts, add_value = rows.ts_ms.append, rows.values.append
         loads, shapes, kinds, nan, infinite = orjson.loads, self._shapes, self._kinds, math.nan, math.inf
-        least_value = max(0.0, min_rating)
+        rating = int(Kind.rating)
         for index, (message, at_ms) in enumerate(zip(values, record_ms, strict=True)):
             if message and message[0] == _OPENING_BRACE:
                 try:
@@ -150,13 +150,13 @@ class InteractionDecoder:
                     and (kind_name is None or type(kind_name) is str)
                     and type(ts) is int
                     and EARLIEST_MS <= ts <= (at_ms + DAY_MS if at_ms >= 0 else LATEST_MS)
-                    and (
-                        value is None
-                        or ((type(value) is float or type(value) is int) and least_value <= value < infinite)
-                    )
+                    and (value is None or ((type(value) is float or type(value) is int) and 0.0 <= value < infinite))
                 ):
                     kind = kinds.get(kind_name)
                     if kind is not None:
+                        if value is not None and value < min_rating and (kind == rating or names[4] == "rating"):
+                            rows.dropped.append(index)
+                            continue
                         add_user(user)
                         add_item(item)
                         add_kind(kind)
