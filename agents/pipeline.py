@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -274,7 +275,9 @@ class Pipeline(Service):
     async def _publish_again(self, resumed: Resumed) -> None:
         if resumed.unpublished:
             slates = await self.parts.thread.call(
-                lambda step: step.relist(resumed.unpublished).encoded(time.time_ns() // 1_000_000)
+                lambda step: step.relist(resumed.unpublished, threads=os.cpu_count() or 1).encoded(
+                    time.time_ns() // 1_000_000
+                )
             )
             self.parts.publisher.add(SliceDone("", 0, 0, 0, 0, slates))
 

@@ -23,6 +23,7 @@ from .arena import Arena
 from .compiled import kernel
 from .decay import halved
 from .histories import Histories, weight_at
+from .scratch import Scratch
 from .signal import TASTE, Signal
 from .vocabulary import Vocabulary
 
@@ -48,10 +49,6 @@ class Categories(NamedTuple):
     touch: NDArray[np.int64]
     """`seq` as of which a row stands, shape (categories,)."""
     dirty: NDArray[np.uint8]
-    affinity: NDArray[np.float32]
-    """Scratch, shape (categories,)."""
-    next_: NDArray[np.float32]
-    """Scratch, shape (categories,)."""
 
 
 def categories(arena: Arena, items: Vocabulary, names: Vocabulary) -> Categories:
@@ -65,8 +62,6 @@ def categories(arena: Arena, items: Vocabulary, names: Vocabulary) -> Categories
         total=table.array("total", np.float32),
         touch=table.array("touch", np.int64),
         dirty=table.dirty,
-        affinity=np.zeros(names.capacity, np.float32),
-        next_=np.zeros(names.capacity, np.float32),
     )
 
 
@@ -97,26 +92,26 @@ def follow(g: Categories, h: Histories, user: int, item: int, seq: int, weight: 
 
 @kernel
 def describe_categories(
+    s: Scratch,
     g: Categories,
     h: Histories,
-    items: NDArray[np.int32],
     n: int,
     user: int,
     seq: int,
     out: NDArray[np.float32],
     first: int,
 ) -> None:
-    """Write the signals of `items[:n]` into rows `first` … of `out`, shape (…, n)."""
+    """Write the signals of `s.items[:n]` into rows `first` … of `out`, shape (…, n)."""
     one, zero = np.float32(1.0), np.float32(0.0)
-    g.affinity[:] = zero
-    g.next_[:] = zero
+    s.affinity[:] = zero
+    s.next_[:] = zero
     newness, all_weight = one, zero
     for place in range(h.held[user]):
         own = g.of[h.item[user, place]]
         weight = newness * weight_at(h, user, place)
         for k in range(EACH):
             if own[k] > 0:
-                g.affinity[own[k] - 1] += weight
+                s.affinity[own[k] - 1] += weight
         all_weight += weight
         newness *= _FADE
     if h.held[user] > 0:
@@ -129,16 +124,16 @@ def describe_categories(
             source = last[k] - 1
             if source >= 0 and g.total[source] > zero:
                 share = one / (g.total[source] * sources)
-                for at in range(len(g.next_)):
-                    g.next_[at] += share * g.after[source, at]
+                for at in range(len(s.next_)):
+                    s.next_[at] += share * g.after[source, at]
     by = one / all_weight if all_weight > zero else zero
     for at in range(n):
-        of = g.of[items[at]]
+        of = g.of[s.items[at]]
         affinity, next_, count = zero, zero, zero
         for k in range(EACH):
             if of[k] > 0:
-                affinity += g.affinity[of[k] - 1]
-                next_ += g.next_[of[k] - 1]
+                affinity += s.affinity[of[k] - 1]
+                next_ += s.next_[of[k] - 1]
                 count += one
         count = max(one, count)
         out[first, at] = one + _PER_AFFINITY * by * affinity / count

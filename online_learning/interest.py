@@ -71,10 +71,20 @@ class Interest(NamedTuple):
     filled: NDArray[np.int64]
     """Events in each block; shape (2,)."""
     block_dirty: NDArray[np.uint8]
+
+
+class Pooled(NamedTuple):
+    """A user's vector and how it came about: working memory of one thread."""
+
     weight: NDArray[np.float32]
-    """Scratch, shape (PLACES,)."""
+    """Of each place, unnormalised, shape (PLACES,)."""
     user: NDArray[np.float32]
-    """Scratch: u, then A'u; shape (2, WIDTH)."""
+    """u, then A'u; shape (2, WIDTH)."""
+
+
+def pooled() -> Pooled:
+    """Reserve it."""
+    return Pooled(weight=np.zeros(PLACES, np.float32), user=np.zeros((2, WIDTH), np.float32))
 
 
 def interest(arena: Arena, items: Vocabulary) -> Interest:
@@ -101,8 +111,6 @@ def interest(arena: Arena, items: Vocabulary) -> Interest:
         log_share=blocks.array("log_share", np.float32, BLOCK),
         filled=blocks.array("filled", np.int64),
         block_dirty=blocks.dirty,
-        weight=np.zeros(PLACES, np.float32),
-        user=np.zeros((2, WIDTH), np.float32),
     )
     part.matrix[:] = np.eye(WIDTH)
     part.rate[:] = 0.1
@@ -171,10 +179,10 @@ def _age(since_ms: int) -> np.float32:
 
 
 @kernel
-def pool(v: Interest, h: Histories, user: int, now_ms: int) -> bool:
-    """Write u into `v.user[0]` and A'u into `v.user[1]`; False for a user without a history."""
+def pool(v: Interest, h: Histories, user: int, now_ms: int, w: Pooled) -> bool:
+    """Write u into `w.user[0]` and A'u into `w.user[1]`; False for a user without a history."""
     held = min(PLACES, h.held[user])
-    u, projected = v.user[0], v.user[1]
+    u, projected = w.user[0], w.user[1]
     u[:] = ZERO
     projected[:] = ZERO
     if held == 0:
@@ -185,14 +193,14 @@ def pool(v: Interest, h: Histories, user: int, now_ms: int) -> bool:
         dot = ZERO
         for k in range(WIDTH):
             dot += v.query[k] * row[k]
-        v.weight[place] = dot * _ROOT + v.place[place] - v.rate[0] * _age(now_ms - h.ts_ms[user, place])
-        highest = max(highest, v.weight[place])
+        w.weight[place] = dot * _ROOT + v.place[place] - v.rate[0] * _age(now_ms - h.ts_ms[user, place])
+        highest = max(highest, w.weight[place])
     total = ZERO
     for place in range(held):
-        v.weight[place] = np.exp(v.weight[place] - highest)
-        total += v.weight[place]
+        w.weight[place] = np.exp(w.weight[place] - highest)
+        total += w.weight[place]
     for place in range(held):
-        row, by = v.vector[h.item[user, place]], v.weight[place] / total
+        row, by = v.vector[h.item[user, place]], w.weight[place] / total
         for k in range(WIDTH):
             u[k] += by * row[k]
     for i in range(WIDTH):
@@ -209,12 +217,13 @@ def describe_interest(
     n: int,
     user: int,
     now_ms: int,
+    w: Pooled,
     out: NDArray[np.float32],
     first: int,
 ) -> None:
     """Write the signal of `items[:n]` into row `first` of `out`, shape (…, n)."""
-    pool(v, h, user, now_ms)
-    projected = v.user[1]
+    pool(v, h, user, now_ms, w)
+    projected = w.user[1]
     for at in range(n):
         row = v.vector[items[at]]
         dot = ZERO

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .arena import Arena
 from .histories import Histories, drop_items, histories
-from .interest import PLACES, describe_interest, interest, pool
+from .interest import PLACES, describe_interest, interest, pool, pooled
 from .kernel import SERVING_GAP_MS
 from .snapshot import Dump
 from .vocabulary import Vocabulary
@@ -94,18 +94,19 @@ class Interests:
     ) -> InterestVector:
         v, now_ms = self._interest, self._as_of_ms + SERVING_GAP_MS
         user = np.array([row], np.int32)[0]  # the type that ranking calls these with: another would compile them anew
-        pool(v, h, user, now_ms)
+        w = pooled()
+        pool(v, h, user, now_ms, w)
         held = min(PLACES, int(h.held[row]))
-        shares = v.weight[:held] / v.weight[:held].sum()
+        shares = w.weight[:held] / w.weight[:held].sum()
         scores = np.zeros((1, len(among)), np.float32)
-        describe_interest(v, h, among, len(among), user, now_ms, scores, 0)
+        describe_interest(v, h, among, len(among), user, now_ms, w, scores, 0)
         best = np.argsort(-scores[0], kind="stable")[:top]
         return InterestVector(
             kind=kind,
             id=id_,
             seq=self._seq,
             as_of_ms=self._as_of_ms,
-            vector=v.user[0].copy(),
+            vector=w.user[0],
             pooled=self._named(h.item[row, :held], shares),
             nearest=self._named(among[best], scores[0, best]),
         )

@@ -22,13 +22,13 @@ from .arena import Arena
 from .compiled import inlined, kernel
 from .heap import offer
 from .histories import Histories
-from .scratch import KNN, LONG98, SECOND, Scratch, touch
+from .scratch import KNN, LONG98, MOST_MET, SECOND, Scratch, touch
 from .signal import FINE, ONE, TOGETHER, Signal
 from .vocabulary import Vocabulary
 
 RING = 64
 """Users remembered an item."""
-SESSION_ITEMS = 5
+SESSION_ITEMS = MOST_MET // RING
 """Newest items of the user that find neighbours."""
 NEAREST = 16
 """Neighbours that vote."""
@@ -46,21 +46,18 @@ class Neighbours(NamedTuple):
     chosen: NDArray[np.int64]
     """Choices of the item so far, of which the ring holds the last; fewer once users were dropped. Shape (items,)."""
     dirty: NDArray[np.uint8]
-    weight: NDArray[np.float32]
-    """Scratch by user, all zero between two rankings; shape (users + 1,)."""
-    met: NDArray[np.int32]
-    """Scratch, shape (SESSION_ITEMS * RING,)."""
+    kept: NDArray[np.int32]
+    """What `drop_users` works with, shape (RING,)."""
 
 
-def neighbours(arena: Arena, items: Vocabulary, users: Vocabulary) -> Neighbours:
+def neighbours(arena: Arena, items: Vocabulary) -> Neighbours:
     """Declare the rings of all items."""
     table = arena.table("neighbours", items.capacity, lambda: len(items), of=items.name)
     return Neighbours(
         user=table.array("user", np.int32, RING),
         chosen=table.array("chosen", np.int64),
         dirty=table.dirty,
-        weight=np.zeros(users.capacity + 1, np.float32),
-        met=np.zeros(SESSION_ITEMS * RING, np.int32),
+        kept=np.zeros(RING, np.int32),
     )
 
 
@@ -81,12 +78,12 @@ def drop_users(v: Neighbours, gone: NDArray[np.bool_], item: int) -> None:
     for at in range(held):
         user = v.user[item, (oldest + at) % RING]
         if not gone[user]:
-            v.met[kept] = user
+            v.kept[kept] = user
             kept += 1
     if kept == held:
         return
     for at in range(RING):
-        v.user[item, at] = v.met[at] if at < kept else 0
+        v.user[item, at] = v.kept[at] if at < kept else 0
     v.chosen[item] = kept
     v.dirty[item] = 1
 
@@ -100,16 +97,16 @@ def walk_neighbours(s: Scratch, v: Neighbours, h: Histories, user: int) -> None:
         weight = np.float32(1.0) - np.float32(place) / np.float32(SESSION_ITEMS)
         for at in range(min(RING, v.chosen[item])):
             other = v.user[item, at]
-            if v.weight[other] == ZERO and other != user:
-                v.met[met] = other
+            if s.weight[other] == ZERO and other != user:
+                s.met[met] = other
                 met += 1
-            v.weight[other] += weight
-    v.weight[user] = ZERO
+            s.weight[other] += weight
+    s.weight[user] = ZERO
     held = 0
     total = ZERO
     for at in range(met):
-        held = offer(s.heap[0], s.heap_key[0], held, NEAREST, v.met[at], v.weight[v.met[at]])
-        v.weight[v.met[at]] = ZERO
+        held = offer(s.heap[0], s.heap_key[0], held, NEAREST, s.met[at], s.weight[s.met[at]])
+        s.weight[s.met[at]] = ZERO
     for at in range(held):
         total += s.heap_key[0, at]
     for at in range(held):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from .blend import BY_GAP, Blend, Workspace, score, workspace
 from .categories import Categories
 from .compiled import inlined, kernel
+from .config import LearningConfig
 from .consumed import Consumed, held
 from .covisitation import Covisitation
 from .dismissals import Dismissals, bar_hidden, push_down
@@ -26,7 +27,7 @@ from .popularity import Popularity
 from .prices import Prices, price_part
 from .ratings import Ratings
 from .recency import Recency
-from .scratch import CAP, Scratch, bar, begin
+from .scratch import CAP, Scratch, bar, begin, scratch
 from .second_order import walk_second
 from .shortlist import FULL, MOST_OWN, shortlist
 from .signals import SIGNALS, describe, scales
@@ -72,17 +73,17 @@ class Bench(NamedTuple):
     """Places of the shortlist, best first, shape (list length,)."""
 
 
-def bench(scratch: Scratch, list_length: int, off: frozenset[str] = frozenset()) -> Bench:
+def bench(config: LearningConfig, off: frozenset[str] = frozenset()) -> Bench:
     """Reserve the working memory of one thread; the parts that are `off` say nothing."""
     scale, logarithmic = scales(off)
     return Bench(
-        scratch=scratch,
+        scratch=scratch(config),
         work=workspace(),
         scale=scale,
         logarithmic=logarithmic,
         signals=np.zeros((SIGNALS, CAP), np.float32),
         scores=np.zeros(CAP, np.float32),
-        order=np.zeros(list_length, np.int32),
+        order=np.zeros(config.list_length, np.int32),
     )
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import inlined, kernel
+from .config import LearningConfig
+from .interest import Pooled, pooled
 from .popularity import COUNTS
 
 LONG98, LONG9, SESSION_SUM, LARGEST = range(4)
@@ -29,6 +31,8 @@ CAP = 192
 MOST_UNITS = 1024
 """Units of the longest row: 16,384 cells."""
 HEAPS = 4
+MOST_MET = 320
+"""Users met on the way at most."""
 OPEN, LISTED, BARRED = 0, 1, 2
 
 
@@ -53,14 +57,25 @@ class Scratch(NamedTuple):
     """The shortlist, shape (CAP,)."""
     per_event: NDArray[np.float32]
     """By popularity count, 1 over the sum of all items' counts, shape (COUNTS,)."""
+    weight: NDArray[np.float32]
+    """Of each user as a neighbour, all zero between two walks; shape (users + 1,)."""
+    met: NDArray[np.int32]
+    """Users met, shape (MOST_MET,)."""
+    affinity: NDArray[np.float32]
+    """Of the user to each category, shape (categories,)."""
+    next_: NDArray[np.float32]
+    """The categories that come after the user's last one, shape (categories,)."""
+    pooled: Pooled
+    """The user's interest."""
 
 
-def scratch(items: int, most_barred: int) -> Scratch:
-    """Reserve working memory for `items` rows and rankings that bar at most so many of them."""
+def scratch(config: LearningConfig) -> Scratch:
+    """Reserve working memory for rankings under these caps."""
+    items = config.max_items
     return Scratch(
         sums=_in_lines(items),
         standing=np.zeros(items, np.uint8),
-        touched=np.zeros(2 * items + most_barred + CAP, np.int32),
+        touched=np.zeros(2 * items + config.max_consumed + CAP, np.int32),
         held=np.zeros(2, np.int64),
         long_fade=np.zeros(MOST_UNITS, np.float32),
         fade=np.zeros(MOST_UNITS, np.float32),
@@ -68,6 +83,11 @@ def scratch(items: int, most_barred: int) -> Scratch:
         heap_key=np.zeros((HEAPS, CAP), np.float32),
         items=np.zeros(CAP, np.int32),
         per_event=np.zeros(COUNTS, np.float32),
+        weight=np.zeros(config.max_users + 1, np.float32),
+        met=np.zeros(MOST_MET, np.int32),
+        affinity=np.zeros(config.max_categories, np.float32),
+        next_=np.zeros(config.max_categories, np.float32),
+        pooled=pooled(),
     )
 
 

@@ -91,9 +91,9 @@ def describe(
     describe_occasion(o, s.items, n, h.events[user], gap_class, now_ms, out, _OCCASION)
     describe_together(s, c, n, seq, out, _TOGETHER)
     describe_neighbours(s, n, out, _NEIGHBOURS)
-    describe_categories(g, h, s.items, n, user, seq, out, _CATEGORIES)
+    describe_categories(s, g, h, n, user, seq, out, _CATEGORIES)
     describe_own_past(h, s.items, user, own, n, now_ms, out, _OWN_PAST)
-    describe_interest(v, h, s.items, n, user, now_ms, out, _INTEREST)
+    describe_interest(v, h, s.items, n, user, now_ms, s.pooled, out, _INTEREST)
     for k in range(SIGNALS):
         row, by = out[k], scale[k]
         if logarithmic[k]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +14,9 @@ from millstream.schemas.records import Slate, Version
 from millstream.schemas.slates import EncodedSlate, assemble_slate, read_slate
 
 from .json_ids import JsonIds
-from .kernel import Lists
+from .kernel import Events, Lists, learn_events
+from .measured import reserve_measured
+from .ranking import Bench, Model
 from .signal import GROUPS
 from .slate_writer import room, write_lists
 
@@ -109,3 +114,18 @@ def reserve_lists(count: int, length: int) -> Lists:
         via=np.full((count, length), -1, np.int32),
         seq=np.zeros(count, np.int64),
     )
+
+
+def list_all(model: Model, benches: Sequence[Bench], looked: Events, exclude: bool, lists: Lists, buys: Lists) -> None:
+    """Make the lists of what is no event (`kernel.looks`), on as many threads as there are benches.
+
+    Ranking reads the model and writes to its bench and its own lists, so what comes out is the same on any number.
+    """
+    bounds = np.linspace(0, len(looked.user), len(benches) + 1).astype(np.int64).tolist()
+
+    def list_some(work: Bench, first: int, last: int) -> None:
+        some: list[Any] = [column[first:last] for column in looked]
+        learn_events(model, work, Events(*some), 0, 0, 0, exclude, 1, reserve_measured(last - first), lists, buys)
+
+    with ThreadPoolExecutor(len(benches)) as pool:
+        list(pool.map(list_some, benches, bounds, bounds[1:]))

@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from millstream.schemas.columns import Chunk, InteractionColumns, ItemColumns
-from millstream.schemas.records import Kind, Slate
-from millstream.schemas.slates import EncodedSlate
+from millstream.schemas.records import Kind
 
+from .applied import Applied
 from .arena import MASK_128, Arena
 from .blend import blend
 from .catalogue import describe
@@ -46,9 +46,8 @@ from .quality import Quality
 from .ranking import Model, bench
 from .ratings import ratings
 from .recency import recency
-from .scratch import scratch
 from .similar import SIMILAR, Changed, list_similar
-from .slate_maker import Ranked, joined, reserve_lists
+from .slate_maker import Ranked, joined, list_all, reserve_lists
 from .snapshot import Dump
 from .starting_weights import starting_weights
 from .vocabulary import NOT_ADMITTED, Vocabulary
@@ -63,28 +62,6 @@ INTERACTIONS = "interactions"
 
 class OutOfOrderChunk(ValueError):
     """A chunk that does not begin where the state's position stands: something in between is missing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What one chunk did: `events` learned, `seq` afterwards, the touched users' lists, what was measured."""
-
-    input: str
-    partition: int
-    start: int
-    end: int
-    events: int
-    seq: int
-    ranked: Ranked | None
-    measured: Measured | None
-
-    def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
-        """Return the refreshed list of each touched user, ready to publish, in the order of their last events."""
-        return [] if self.ranked is None else self.ranked.encoded(generated_ts_ms)
-
-    def slates(self, generated_ts_ms: int) -> list[Slate]:
-        """Return the same lists as objects."""
-        return [] if self.ranked is None else self.ranked.slates(generated_ts_ms)
 
 
 class Step:
@@ -125,7 +102,7 @@ class Step:
             covisitation=covisitation(
                 self.arena, self.items, row_cells=config.max_neighbours, cells_per_item=config.neighbours_per_item
             ),
-            neighbours=neighbours(self.arena, self.items, self.users),
+            neighbours=neighbours(self.arena, self.items),
             categories=categories(self.arena, self.items, self.categories),
             ratings=ratings(self.arena, self.users, config.rating_slope),
             influence=influence(self.arena, self.users, config),
@@ -142,7 +119,8 @@ class Step:
         self.quality = Quality(self.model.popularity)
         self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
         self._eviction = eviction(config, self.model, self.arena, self.users, self.items, self._item_ids, self._trainer)
-        self._bench = bench(scratch(config.max_items, config.max_consumed), config.list_length, off)
+        self._benches = [bench(config, off)]
+        self._off = off
 
     def apply(self, chunk: Chunk, *, lists: bool | NDArray[np.bool_] = True, train_every: int = 1) -> Applied:
         """Learn the chunk's events in order; afterwards the position of its partition is `chunk.end`.
@@ -178,18 +156,21 @@ class Step:
         """Begin to load what training needs, so that no event waits for it; done when loaded. Changes no state."""
         return self._trainer.warm_up()
 
-    def relist(self, user_ids: Sequence[str]) -> Ranked:
+    def relist(self, user_ids: Sequence[str], threads: int = 1) -> Ranked:
         """Make the lists of users again, as of now, without an event. Ids not known are passed over.
 
-        Versions carry the position of the user's partition, so a later event's list replaces this one. `NOBODY` is
-        the popular list; its position is the sum over all partitions. Changes no state.
+        On any number of `threads` they come out the same. Versions carry the position of the user's partition, so a
+        later event's list replaces this one. `NOBODY` is the popular list; its position is the sum over all
+        partitions. Changes no state.
         """
         known = {id_: row for id_ in user_ids if (row := self.users.row(id_)) is not None}
         if NOBODY in user_ids:
             known[NOBODY] = self.users.capacity
         rows = np.array(list(known.values()), np.int32)
         lists, buys = self._reserved(len(rows))
-        self._take(looks(rows, self.last_ms, self.seq), 0, 1, reserve_measured(len(rows)), lists, buys)
+        self._benches += [bench(self.config, self._off) for _ in range(threads - len(self._benches))]
+        looked = looks(rows, self.last_ms, self.seq)
+        list_all(self.model, self._benches[:threads], looked, self.config.exclude_consumed, lists, buys)
         positions = [
             sum(self.positions.values()) if id_ == NOBODY else self._position(int(self.model.histories.partition[row]))
             for id_, row in known.items()
@@ -362,7 +343,7 @@ class Step:
         while done < len(events.user):
             done = learn_events(
                 self.model,
-                self._bench,
+                self._benches[0],
                 events,
                 done,
                 partition,

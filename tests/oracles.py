@@ -13,7 +13,6 @@ from logs import SMALL, chunk_of, random_log
 
 from millstream.online_learning.blend import gap_context, history_context
 from millstream.online_learning.ranking import bench, rank
-from millstream.online_learning.scratch import scratch
 from millstream.online_learning.shortlist import FULL
 from millstream.online_learning.signals import NAMES
 from millstream.online_learning.step import Step
@@ -115,7 +114,7 @@ def categories_of(n: int) -> list[str]:
 
 def signals_of(step: Step, user: int, now_ms: int, *, seq: int | None = None) -> dict[int, dict[str, float]]:
     """By item row, each signal by name, for a user as of `now_ms`; all of them and the scores finite."""
-    b = bench(scratch(step.config.max_items, step.config.max_consumed), step.config.list_length)
+    b = bench(step.config)
     events = int(step.model.histories.events[user])
     gap = gap_context(events, now_ms - int(step.model.histories.ts_ms[user, 0]))
     exclude = step.config.exclude_consumed

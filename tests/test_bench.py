@@ -30,7 +30,7 @@ from millstream.agents.bench.stages import SCORE, STAGES, rank_as_far_as
 from millstream.agents.commands.bench import command
 from millstream.online_learning import ranking
 from millstream.online_learning.blend import gap_context, history_context
-from millstream.online_learning.scratch import KNN, SECOND, scratch
+from millstream.online_learning.scratch import KNN, SECOND
 from millstream.online_learning.shortlist import FULL
 from millstream.online_learning.slate_maker import reserve_lists
 from millstream.online_learning.step import Step
@@ -156,7 +156,7 @@ def test_as_far_as_the_last_stage_is_what_a_ranking_does(exclude: bool) -> None:
     step = Step(replace(SMALL, exclude_consumed=exclude))
     step.apply(chunk_of(random_log(1_500, users=30, items=400, seed=1)), lists=False)
     m, h = step.model, step.model.histories
-    mine, theirs = (ranking.bench(scratch(SMALL.max_items, SMALL.max_consumed), SMALL.list_length) for _ in range(2))
+    mine, theirs = (ranking.bench(SMALL) for _ in range(2))
     for user in range(30):
         events = int(h.events[user])
         gap = gap_context(events, step.last_ms - int(h.ts_ms[user, 0]))
@@ -210,7 +210,7 @@ def test_exhaustive_scoring_gives_a_shortlisted_item_its_score(exclude: bool) ->
     """All items are scored, each once; those on the shortlist as the list scores them; none that is barred."""
     step = Step(replace(SMALL, exclude_consumed=exclude))
     step.apply(chunk_of(random_log(1_500, users=30, items=400, seed=1)), lists=False)
-    b = ranking.bench(scratch(SMALL.max_items, SMALL.max_consumed), SMALL.list_length)
+    b = ranking.bench(SMALL)
     h, lists = step.model.histories, reserve_lists(1, SMALL.list_length)
     for user in range(30):
         items, scores = exhaustive_top(step, b, user, SMALL.max_items)
@@ -227,7 +227,7 @@ def test_what_the_shortlist_missed_is_put_down_to_what_met_it() -> None:
     step = Step(SMALL)
     step.apply(catalogue_chunk([Item(item_id="never")]))
     step.apply(chunk_of(columns_of(["a"] * 3, ["i", "j", "k"])), lists=False)
-    b = ranking.bench(scratch(SMALL.max_items, SMALL.max_consumed), SMALL.list_length)
+    b = ranking.bench(SMALL)
     exhaustive_top(step, b, 0, 4)
     never, i, j = (int(row) for row in step.items.rows(["never", "i", "j"]))
     assert [source_of(step, b, row) for row in (never, i)] == ["none", "walk"]

@@ -9,6 +9,7 @@ from logs import SMALL, chunk_of, random_log
 from numpy.typing import NDArray
 
 from millstream.online_learning.interest import BLOCK, PLACES, WIDTH, pool, welcome
+from millstream.online_learning.interest import pooled as working_memory
 from millstream.online_learning.interest_loss import block_loss
 from millstream.online_learning.step import Step
 from millstream.schemas.columns import InteractionColumns
@@ -47,18 +48,19 @@ def test_a_user_is_the_pooled_sum_of_the_history(log: InteractionColumns, user: 
     """u and A'u equal numpy's, as of any moment."""
     step = learned(log)
     now_ms = step.last_ms + later_ms
-    v = step.model.interest
-    assert pool(v, step.model.histories, np.int32(user), now_ms)
+    v, w = step.model.interest, working_memory()
+    assert pool(v, step.model.histories, np.int32(user), now_ms, w)
     expected = pooled(step, user, now_ms)
-    np.testing.assert_allclose(v.user[0], expected, rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(v.user[1], expected @ v.matrix, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(w.user[0], expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(w.user[1], expected @ v.matrix, rtol=1e-3, atol=1e-5)
 
 
 def test_a_user_without_a_history_has_no_interest(log: InteractionColumns) -> None:
     """Nobody's vector is zero."""
     step = learned(log)
-    assert not pool(step.model.interest, step.model.histories, np.int32(SMALL.max_users), 0)
-    assert not step.model.interest.user.any()
+    w = working_memory()
+    assert not pool(step.model.interest, step.model.histories, np.int32(SMALL.max_users), 0, w)
+    assert not w.user.any()
 
 
 def test_an_items_first_vector_is_a_fixed_draw_of_its_row() -> None:

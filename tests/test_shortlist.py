@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -146,7 +148,7 @@ def walked(step: Step, s: Scratch, user: int, now_ms: int, effort: int = FULL) -
 
 
 def small_scratch() -> Scratch:
-    return scratch(SMALL.max_items, SMALL.max_consumed)
+    return scratch(SMALL)
 
 
 @pytest.mark.parametrize("user", [0, 7, 29])
@@ -199,7 +201,7 @@ def test_the_best_by_a_query_are_those_of_a_sort(
     values: list[int], by: int, most: int, already: set[int], barred: set[int]
 ) -> None:
     """The highest values win, ties go to the lower row; zeros, barred and listed items are passed over."""
-    s, p = scratch(120, 0), chosen_once(120)
+    s, p = scratch(replace(SMALL, max_items=120)), chosen_once(120)
     n = len(values)
     for item in np.random.default_rng(n).permutation(n):
         s.sums[item, by] = values[item]
@@ -219,7 +221,7 @@ def test_the_best_by_a_query_are_those_of_a_sort(
 
 def test_the_shortlist_never_exceeds_its_cap() -> None:
     """Near the cap only what fits is taken."""
-    s = scratch(400, 0)
+    s = scratch(replace(SMALL, max_items=400))
     for item in range(400):
         s.sums[item, LONG98] = 1.0
         touch(s, item)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.ranking import Bench, bench, rank
-from millstream.online_learning.scratch import scratch
 from millstream.online_learning.shortlist import FULL
 from millstream.online_learning.signal import DISMISSED, FINE, GROUPS, PRICE
 from millstream.online_learning.signals import GROUP_OF, NAMES, PARTS, SIGNALS, scales
@@ -30,7 +29,7 @@ def ranked(step: Step, b: Bench, user: int, now_ms: int, seq: int) -> NDArray[np
 
 
 def fresh_bench(step: Step) -> Bench:
-    return bench(scratch(step.config.max_items, step.config.max_consumed), step.config.list_length)
+    return bench(step.config)
 
 
 def signals_of(step: Step, user: int, now_ms: int, *, seq: int | None = None) -> dict[int, dict[str, float]]:

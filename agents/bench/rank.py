@@ -23,7 +23,6 @@ from millstream.online_learning.evaluation import CHUNK_EVENTS
 from millstream.online_learning.eviction import cap_for
 from millstream.online_learning.kernel import Lists, make_list
 from millstream.online_learning.ranking import Bench, Model, bench
-from millstream.online_learning.scratch import scratch
 from millstream.online_learning.shortlist import FULL, LEAN
 from millstream.online_learning.slate_maker import reserve_lists
 from millstream.online_learning.step import INTERACTIONS, Step
@@ -124,7 +123,7 @@ def rank(sizes: Sequence[int], learning: LearningConfig, *, users: int, events: 
 def _ranking(items: int, learning: LearningConfig, *, users: int, events: int, say: Say) -> Ranking:
     step, last_users = _filled(items, learning, users=users, events=events, say=say)
     config = step.config
-    b = bench(scratch(config.max_items, config.max_consumed), config.list_length)
+    b = bench(config)
     say(f"{items:,} items: ranking {len(last_users):,} users")
     full_us, lean_us = (_least_us(step, b, last_users, effort) for effort in (FULL, LEAN))
     some = last_users[: max(1, MOST_SCORED // items)]

@@ -22,7 +22,7 @@ from millstream.online_learning.neighbours import walk_neighbours
 from millstream.online_learning.popularity import EVENTS
 from millstream.online_learning.ranking import Bench, Model, bar_unwanted, bench, describe_items, score_items
 from millstream.online_learning.ratings import rate, rating_weight
-from millstream.online_learning.scratch import begin, scratch
+from millstream.online_learning.scratch import begin
 from millstream.online_learning.second_order import walk_second
 from millstream.online_learning.shortlist import FULL, MOST_OWN, shortlist
 from millstream.online_learning.step import Step
@@ -103,7 +103,7 @@ def stages_us(columns: InteractionColumns, fresh: Callable[[], Step]) -> dict[st
 def _pass_us(columns: InteractionColumns, step: Step, last: int) -> float:
     """Take the log as far as the stage `last`; return the µs an event took. The step is not to be used after."""
     config, n = step.config, len(columns)
-    b = bench(scratch(config.max_items, config.max_consumed), config.list_length)
+    b = bench(config)
     began_s = time.perf_counter()
     for first in range(0, max(1, n), CHUNK_EVENTS):
         chunk = columns.cut(first, min(n, first + CHUNK_EVENTS))
