@@ -36,8 +36,7 @@ LEAST_DELTA = np.float32(1e-5)
 _SLOWEST = np.float32(1e-3)
 """Rate at which the signals' means and variances move once many events were seen."""
 LANES = 8
-TILE = 64
-"""Items scored at once: their signals fit the first-level cache."""
+"""Items that go through a vector at once; CAP is a multiple."""
 _LEAST_VARIANCE = np.float32(1e-4)
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
@@ -206,37 +205,45 @@ def score(
         w.threshold[h] = threshold
     for at in range(n):
         out[at] = b.bias[items[at]]
-    for first in range(0, n, TILE):
-        _score_tile(b, w, signals, first, out)
+    _add_scores(b, w, signals, (n + LANES - 1) // LANES * LANES, out)
 
 
 @kernel
-def _score_tile(b: Blend, w: Workspace, signals: NDArray[np.float32], first: int, out: NDArray[np.float32]) -> None:
-    """Add to the scores of TILE places from `first` on; places past the shortlist's end are computed and not used."""
-    total = out[first : first + TILE]
+def _add_scores(b: Blend, w: Workspace, signals: NDArray[np.float32], whole: int, out: NDArray[np.float32]) -> None:
+    """Add the weights' and the net's part to the first `whole` scores; those past the shortlist's end are not used."""
+    total = out[:whole]
     for k in range(SIGNALS):
-        row, by = signals[k, first : first + TILE], w.total[k]
-        for at in range(TILE):
+        row, by = signals[k, :whole], w.total[k]
+        for at in range(whole):
             total[at] += by * row[at]
-    for h in range(HIDDEN):
-        hidden = w.hidden[h, first : first + TILE]
-        hidden[:] = w.threshold[h]
-        inner = w.inner[h]
-        for k in range(0, SIGNALS - 3, 4):  # four rows at once: fewer passes over `hidden`
-            r0, r1 = signals[k, first : first + TILE], signals[k + 1, first : first + TILE]
-            r2, r3 = signals[k + 2, first : first + TILE], signals[k + 3, first : first + TILE]
-            w0, w1, w2, w3 = inner[k], inner[k + 1], inner[k + 2], inner[k + 3]
-            for at in range(TILE):
-                hidden[at] += (w0 * r0[at] + w1 * r1[at]) + (w2 * r2[at] + w3 * r3[at])
+    for h in range(0, HIDDEN, 2):  # two units by four signals at once: fewer passes over either
+        one, other = w.hidden[h, :whole], w.hidden[h + 1, :whole]
+        one[:] = w.threshold[h]
+        other[:] = w.threshold[h + 1]
+        u, v = w.inner[h], w.inner[h + 1]
+        for k in range(0, SIGNALS - 3, 4):
+            r0, r1, r2, r3 = signals[k, :whole], signals[k + 1, :whole], signals[k + 2, :whole], signals[k + 3, :whole]
+            u0, u1, u2, u3 = u[k], u[k + 1], u[k + 2], u[k + 3]
+            v0, v1, v2, v3 = v[k], v[k + 1], v[k + 2], v[k + 3]
+            for at in range(whole):
+                one[at] += (u0 * r0[at] + u1 * r1[at]) + (u2 * r2[at] + u3 * r3[at])
+                other[at] += (v0 * r0[at] + v1 * r1[at]) + (v2 * r2[at] + v3 * r3[at])
         for k in range(SIGNALS - SIGNALS % 4, SIGNALS):
-            row, by = signals[k, first : first + TILE], inner[k]
-            for at in range(TILE):
-                hidden[at] += by * row[at]
-        outer = b.outer[h]
-        for at in range(TILE):
-            value = max(ZERO, hidden[at])
-            hidden[at] = value
-            total[at] += outer * value
+            row, by_one, by_other = signals[k, :whole], u[k], v[k]
+            for at in range(whole):
+                one[at] += by_one * row[at]
+                other[at] += by_other * row[at]
+        _add_unit(one, b.outer[h], total)
+        _add_unit(other, b.outer[h + 1], total)
+
+
+@inlined
+def _add_unit(hidden: NDArray[np.float32], outer: np.float32, total: NDArray[np.float32]) -> None:
+    """Let a hidden unit act."""
+    for at in range(len(total)):
+        value = max(ZERO, hidden[at])
+        hidden[at] = value
+        total[at] += outer * value
 
 
 @kernel
