@@ -3,9 +3,7 @@
 `s_j = (W + W_history + W_gap) · f_j + w · relu(V' z_j + B + B_history + B_gap) + b_j`
 
 log-linear weights with additive contexts (how long the user's history is, how long ago their last event was), a small
-net over the standardised signals, and a bias an item. Learned by softmax cross-entropy over the shortlist with Adagrad
-(Duchi, Hazan and Singer 2011), only from events whose item was on the shortlist: learning from misses teaches the blend
-to distrust its own shortlist. All active contexts get the same gradient.
+net over the standardised signals, and a bias an item. `blend_learning` says how they are learned.
 """
 
 from __future__ import annotations
@@ -28,21 +26,13 @@ BY_GAP, GAPS = 6, 6
 CONTEXTS = 12
 HIDDEN = 24
 """Hidden units, a multiple of 8."""
-RATE, FIRST_SQUARE = np.float32(0.05), np.float32(0.01)
-NET_RATE, NET_FIRST_SQUARE = np.float32(0.02), np.float32(0.1)
-BIAS_RATE, BIAS_FIRST_SQUARE = np.float32(0.05), np.float32(1.0)
-LEAST_DELTA = np.float32(1e-5)
-"""An item whose gradient is smaller teaches nothing."""
-_SLOWEST = np.float32(1e-3)
-"""Rate at which the signals' means and variances move once many events were seen."""
 LANES = 8
 """Items that go through a vector at once; CAP is a multiple."""
-_LEAST_VARIANCE = np.float32(1e-4)
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
 
 class Blend(NamedTuple):
-    """Weights and Adagrad's sums of squared gradients beyond the first. Written by `learn` alone."""
+    """Weights and Adagrad's sums of squared gradients beyond the first. Written by `blend_learning.learn` alone."""
 
     weight: NDArray[np.float32]
     """Shape (CONTEXTS, SIGNALS): shared, then history bins 0 | 1 | 2–4 | 5–15 | 16+, then gap bins none | 0 | < 60 s |
@@ -85,9 +75,11 @@ class Workspace(NamedTuple):
     hidden: NDArray[np.float32]
     """Activations, shape (HIDDEN, CAP)."""
     delta: NDArray[np.float32]
-    """Shape (CAP,)."""
-    row: NDArray[np.float32]
-    """Signals of one item, shape (SIGNALS,)."""
+    """Gradients of the scores; of the items that teach, once these are known; shape (CAP,)."""
+    teaching: NDArray[np.int32]
+    """Places on the shortlist of the items that teach, shape (CAP,)."""
+    rows: NDArray[np.float32]
+    """Signals of four items, shape (4, SIGNALS)."""
     gradient: NDArray[np.float32]
     """Of the active weights, shape (SIGNALS,)."""
     inner_gradient: NDArray[np.float32]
@@ -148,7 +140,8 @@ def workspace() -> Workspace:
         threshold=np.zeros(HIDDEN, np.float32),
         hidden=np.zeros((HIDDEN, CAP), np.float32),
         delta=np.zeros(CAP, np.float32),
-        row=np.zeros(SIGNALS, np.float32),
+        teaching=np.zeros(CAP, np.int32),
+        rows=np.zeros((4, SIGNALS), np.float32),
         gradient=np.zeros(SIGNALS, np.float32),
         inner_gradient=np.zeros((HIDDEN, SIGNALS), np.float32),
         offset_gradient=np.zeros(HIDDEN, np.float32),
@@ -192,7 +185,7 @@ def score(
     n: int,
     out: NDArray[np.float32],
 ) -> None:
-    """Write the scores of `items[:n]` into `out`; `signals` has shape (SIGNALS, CAP). Leaves `w` ready for `learn`."""
+    """Write the scores of `items[:n]` into `out`; `signals` has shape (SIGNALS, CAP). Leaves `w` ready to learn."""
     for k in range(SIGNALS):
         w.total[k] = b.weight[SHARED, k] + b.weight[history, k] + b.weight[gap, k]
         w.precision[k] = ONE / np.sqrt(b.variance[k])
@@ -271,124 +264,3 @@ def explain(
         if group != POPULAR:
             others += groups[group]
     groups[POPULAR] = score - others
-
-
-@kernel
-def learn(
-    b: Blend,
-    w: Workspace,
-    history: int,
-    gap: int,
-    items: NDArray[np.int32],
-    signals: NDArray[np.float32],
-    scores: NDArray[np.float32],
-    n: int,
-    target: int,
-    weight: np.float32,
-) -> float:
-    """Take one step towards the shortlisted item at `target`, after `score`; return its loss, −ln p(target) ≥ 0.
-
-    The gradient is taken `weight` times, the loss once; with 0 nothing is learned.
-    """
-    highest = scores[0]
-    for at in range(1, n):
-        highest = max(highest, scores[at])
-    total = ZERO
-    for at in range(n):
-        w.delta[at] = np.exp(scores[at] - highest)
-        total += w.delta[at]
-    loss = float(np.log(total) - (scores[target] - highest))
-    if weight == ZERO:
-        return loss
-    w.gradient[:] = ZERO
-    w.inner_gradient[:] = ZERO
-    w.offset_gradient[:] = ZERO
-    w.outer_gradient[:] = ZERO
-    for at in range(n):
-        delta = -w.delta[at] / total
-        if at == target:
-            delta += ONE
-        if abs(delta) < LEAST_DELTA:
-            continue
-        delta *= weight
-        _learn_bias(b, items[at], delta)
-        row = w.row
-        for k in range(SIGNALS):
-            row[k] = signals[k, at]
-        for k in range(SIGNALS):
-            w.gradient[k] += delta * row[k]
-        for h in range(HIDDEN):
-            active = w.hidden[h, at]
-            if active > ZERO:
-                w.outer_gradient[h] += delta * active
-                by = delta * b.outer[h]
-                w.offset_gradient[h] += by
-                inner = w.inner_gradient[h]
-                for k in range(SIGNALS):
-                    inner[k] += by * row[k]
-    for context in (SHARED, history, gap):
-        _step(b.weight[context], b.square[context], w.gradient, RATE, FIRST_SQUARE)
-        _step(b.offset[context], b.offset_square[context], w.offset_gradient, NET_RATE, NET_FIRST_SQUARE)
-        b.dirty[context] = 1
-    for h in range(HIDDEN):
-        inner, offset = w.inner_gradient[h], w.offset_gradient[h]
-        for k in range(SIGNALS):
-            inner[k] = (inner[k] - b.mean[k] * offset) * w.precision[k]
-        _step(b.inner[h], b.inner_square[h], inner, NET_RATE, NET_FIRST_SQUARE)
-        b.net_dirty[h] = 1
-    _step(b.outer, b.outer_square, w.outer_gradient, NET_RATE, NET_FIRST_SQUARE)
-    _measure_signals(b, w, signals, n)
-    return loss
-
-
-@inlined
-def _learn_bias(b: Blend, item: int, delta: np.float32) -> None:
-    b.bias_square[item] += delta * delta
-    b.bias[item] += BIAS_RATE * delta / np.sqrt(BIAS_FIRST_SQUARE + b.bias_square[item])
-    b.bias_dirty[item] = 1
-
-
-@inlined
-def _step(
-    value: NDArray[np.float32],
-    square: NDArray[np.float32],
-    gradient: NDArray[np.float32],
-    rate: np.float32,
-    first: np.float32,
-) -> None:
-    """Take Adagrad's step uphill, row by row."""
-    for k in range(len(value)):
-        g = gradient[k]
-        square[k] += g * g
-        value[k] += rate * g / np.sqrt(first + square[k])
-
-
-@kernel
-def _measure_signals(b: Blend, w: Workspace, signals: NDArray[np.float32], n: int) -> None:
-    """Move each signal's running mean and variance towards those of this shortlist.
-
-    Sums run in lanes, over whole multiples of them: at most the last 7 items are left out.
-    """
-    b.trained[0] += 1
-    b.scale_dirty[0] = 1
-    rate = max(_SLOWEST, ONE / np.float32(b.trained[0]))
-    whole = n - n % LANES
-    if whole == 0:
-        return
-    by = ONE / np.float32(whole)
-    sums, squares = w.lanes[0], w.lanes[1]
-    for k in range(SIGNALS):
-        row, mean = signals[k], b.mean[k]
-        sums[:] = ZERO
-        squares[:] = ZERO
-        for first in range(0, whole, LANES):
-            for lane in range(LANES):
-                apart = row[first + lane] - mean
-                sums[lane] += apart
-                squares[lane] += apart * apart
-        sum_, square = ZERO, ZERO
-        for lane in range(LANES):
-            sum_ += sums[lane]
-            square += squares[lane]
-        b.variance[k] = max(_LEAST_VARIANCE, b.variance[k] + rate * (square * by - b.variance[k]))
-        b.mean[k] = mean + rate * sum_ * by

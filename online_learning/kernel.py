@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .blend import BY_GAP, Blend, explain, gap_context, history_context, learn, score
+from .blend import BY_GAP, Blend, explain, gap_context, history_context, score
+from .blend_learning import learn
 from .categories import follow
 from .compiled import entry, inlined, kernel
 from .consumed import consume, has_consumed, held

@@ -10,16 +10,10 @@ from numpy.typing import NDArray
 
 from millstream.online_learning.arena import Arena
 from millstream.online_learning.blend import (
-    BIAS_FIRST_SQUARE,
-    BIAS_RATE,
     BY_GAP,
     BY_HISTORY,
     CONTEXTS,
-    FIRST_SQUARE,
     HIDDEN,
-    NET_FIRST_SQUARE,
-    NET_RATE,
-    RATE,
     SHARED,
     Blend,
     Workspace,
@@ -27,9 +21,17 @@ from millstream.online_learning.blend import (
     explain,
     gap_context,
     history_context,
-    learn,
     score,
     workspace,
+)
+from millstream.online_learning.blend_learning import (
+    BIAS_FIRST_SQUARE,
+    BIAS_RATE,
+    FIRST_SQUARE,
+    NET_FIRST_SQUARE,
+    NET_RATE,
+    RATE,
+    learn,
 )
 from millstream.online_learning.scratch import CAP
 from millstream.online_learning.signal import GROUPS

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from millstream.online_learning.blend import gap_context, history_context, learn
+from millstream.online_learning.blend import gap_context, history_context
+from millstream.online_learning.blend_learning import learn
 from millstream.online_learning.compiled import entry, kernel
 from millstream.online_learning.evaluation import CHUNK_EVENTS
 from millstream.online_learning.kernel import Events, _one_event
