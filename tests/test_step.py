@@ -387,20 +387,3 @@ def test_bytes_used_grow_with_use() -> None:
     assert used["histories"] == len(step.users) * (empty["histories"] or used["histories"] // len(step.users))
     assert sum(used.values()) > sum(empty.values())
     assert used.keys() == step.arena.tables.keys()
-
-
-@both
-def test_ranking_on_two_threads_gives_the_same_lists_and_the_same_state(config: LearningConfig) -> None:
-    """Lists of everybody, made on one to three threads between two chunks: equal, and learning goes on as without."""
-    config = replace(config, lists=("main", "buy"))
-    columns = mixed(3_000)
-    ranking, plain = Step(config), Step(config)
-    for first in range(0, 3_000, 1_000):
-        chunk = chunk_of(columns.cut(first, first + 1_000), start=int(plain.positions.get((INTERACTIONS, 0), 100)))
-        ranking.apply(chunk, lists=False)
-        plain.apply(chunk, lists=False)
-        everybody = [*ranking.users.ids, NOBODY]
-        alone, *others = (ranking.relist(everybody, threads).encoded(0) for threads in (1, 2, 3))
-        assert len(alone) == 2 * len(everybody)
-        assert all(other == alone for other in others)
-    assert ranking.state_hash() == plain.state_hash()
