@@ -2,7 +2,8 @@
 
 Numba's own cache looks at one file's time stamp and does not notice a changed callee in another file, so the cache
 folder is named by a hash of every source file of this package that holds a kernel. No fastmath: reordered sums would
-make the state hash depend on the compiler's mood.
+make the state hash depend on the compiler's mood. A kernel hands a constant on as `int(CONSTANT)`: of a literal, numba
+would compile a version of its own.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ def kernel(function: F) -> F:
     Python may call it all the same, a test for one; then it is compiled once more, as an entry of another name.
     """
     compiled = numba.njit(cache=True, **_OPTIONS, **_NO_WAY_IN)(function)
-    twin = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
+    twin = FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
     twin.__qualname__ = f"{function.__qualname__}_from_python"
     from_python = entry(twin)
 
