@@ -10,7 +10,7 @@ from logs import SMALL, chunk_of, columns_of
 from oracles import World, share_signal, signals_of, world
 
 from millstream.online_learning.neighbours import NEAREST, RING, SESSION_ITEMS, SIGNALS, VOTES
-from millstream.online_learning.step import Step
+from millstream.online_learning.step import NOBODY, Step
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ def test_nobody_has_no_neighbours_and_the_only_user_none_but_themselves() -> Non
     for user in (0, SMALL.max_users):
         rows = signals_of(step, user, step.last_ms)
         assert all(row["knn"] == 0.0 for row in rows.values())
-    assert not step.model.neighbours.weight.any()
+    step.relist(["u", NOBODY])
+    assert not step._benches[0].scratch.weight.any()
 
 
 def test_who_chose_the_same_item_votes_for_what_they_chose_besides() -> None:
