@@ -46,6 +46,8 @@ from .step_thread import SliceDone, StepStopped, StepThread
 from .warm_up import COMPILING, are_compiled, compile_kernels
 
 _REDIS_ANSWERS_WITHIN_S = 5.0
+_RANKING_THREADS = min(4, os.cpu_count() or 1)
+"""For lists made again at the start; each takes working memory while they are, some 20 MB under the default caps."""
 # Their sum, and what closing takes, stays under the five seconds that Ctrl-C may take.
 _DRAIN_WITHIN_S = 1.5
 _FLUSH_WITHIN_S = 0.5
@@ -275,7 +277,7 @@ class Pipeline(Service):
     async def _publish_again(self, resumed: Resumed) -> None:
         if resumed.unpublished:
             slates = await self.parts.thread.call(
-                lambda step: step.relist(resumed.unpublished, threads=os.cpu_count() or 1).encoded(
+                lambda step: step.relist(resumed.unpublished, threads=_RANKING_THREADS).encoded(
                     time.time_ns() // 1_000_000
                 )
             )

@@ -119,7 +119,7 @@ class Step:
         self.quality = Quality(self.model.popularity)
         self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
         self._eviction = eviction(config, self.model, self.arena, self.users, self.items, self._item_ids, self._trainer)
-        self._benches = [bench(config, off)]
+        self._bench = bench(config, off)
         self._off = off
 
     def apply(self, chunk: Chunk, *, lists: bool | NDArray[np.bool_] = True, train_every: int = 1) -> Applied:
@@ -168,9 +168,9 @@ class Step:
             known[NOBODY] = self.users.capacity
         rows = np.array(list(known.values()), np.int32)
         lists, buys = self._reserved(len(rows))
-        self._benches += [bench(self.config, self._off) for _ in range(threads - len(self._benches))]
+        benches = [self._bench, *(bench(self.config, self._off) for _ in range(threads - 1))]
         looked = looks(rows, self.last_ms, self.seq)
-        list_all(self.model, self._benches[:threads], looked, self.config.exclude_consumed, lists, buys)
+        list_all(self.model, benches, looked, self.config.exclude_consumed, lists, buys)
         positions = [
             sum(self.positions.values()) if id_ == NOBODY else self._position(int(self.model.histories.partition[row]))
             for id_, row in known.items()
@@ -343,7 +343,7 @@ class Step:
         while done < len(events.user):
             done = learn_events(
                 self.model,
-                self._benches[0],
+                self._bench,
                 events,
                 done,
                 partition,
