@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MOST_SHARED_REPEATS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class LearningConfig:
@@ -32,7 +34,7 @@ class LearningConfig:
     consumed_per_user: int = 32
     """With `exclude_consumed`: the same on average, over `max_users`."""
     shared_repeats: int = 8
-    """Choices of one item by one user, in weights, that count for other users at once; 0: all."""
+    """Choices of one item by one user, in weights, that count for other users at once, up to 200; 0: all."""
     shared_repeat_s: int = 4 * 3600
     """Seconds until one more of them counts."""
     shared_choices: int = 2_000

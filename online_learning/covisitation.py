@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from .arena import Arena
 from .compiled import inlined, kernel
 from .decay import halved
-from .histories import Histories
+from .histories import Histories, since_ms
 from .slab import UNIT, give, size_classes, take, units_of
 from .vocabulary import Vocabulary
 
@@ -128,7 +128,7 @@ def covisit(c: Covisitation, h: Histories, user: int, item: int, ts_ms: int, seq
         other = h.item[user, place]
         if other == item or h.quiet[user, place]:
             continue
-        session = np.float32(np.exp(-max(0.0, float(ts_ms - h.ts_ms[user, place])) / SESSION_MS))
+        session = np.float32(np.exp(-since_ms(h, user, place, ts_ms) / SESSION_MS))
         if session < FORGOTTEN:
             session = zero
         session *= weight

@@ -55,7 +55,7 @@ class UserTurnover(Turnover):
         """Return the timestamp of each one's last choice, of those that are remembered."""
         h = self._model.histories
         users = slice(rows.start, min(rows.stop, len(self.vocabulary)), rows.step)
-        return np.where(h.held[users] > 0, h.ts_ms[users, 0], NEVER)
+        return np.where(h.held[users] > 0, h.last_ms[users], NEVER)
 
     def forget(self, rows: NDArray[np.int64], seq: int) -> None:
         """Give their cells back first."""

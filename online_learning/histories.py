@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arena import Arena
-from .compiled import kernel
+from .compiled import inlined, kernel
 from .vocabulary import Vocabulary
 
 SESSION_GAP_MS = 30 * 60_000
@@ -20,17 +20,18 @@ SESSION_GAP_MS = 30 * 60_000
 WEIGHT_UNIT = np.float32(1.0 / 16.0)
 """A byte a place holds weights up to 16."""
 _MOST_WEIGHT = 255
+_LAST_S = 2**32 - 1
 _MOST_TIMES = 32_767
 _MOST_THIS_SESSION = 255
 
 
 class Histories(NamedTuple):
-    """Arrays by user row. Written by `remember` and `drop_items`, `until_s` and `quiet` by `influence.charge`, too."""
+    """Arrays by user row, written by `remember` and `drop_items` alone. A place takes 19 bytes."""
 
     item: NDArray[np.int32]
     """Item rows, newest first, shape (users, length)."""
-    ts_ms: NDArray[np.int64]
-    """When the item was last chosen, shape (users, length)."""
+    second: NDArray[np.uint32]
+    """When the item was last chosen, in whole seconds since the epoch, shape (users, length)."""
     times: NDArray[np.int16]
     """How often it was chosen while in this history, at most 32,767; shape (users, length)."""
     interval_s: NDArray[np.float32]
@@ -39,10 +40,12 @@ class Histories(NamedTuple):
     """How often it was chosen in the user's present session, at most 255; shape (users, length)."""
     weight: NDArray[np.uint8]
     """What its weightiest choice counts for, in `WEIGHT_UNIT`s, 1 to 255; shape (users, length)."""
-    until_s: NDArray[np.uint32]
-    """When what the user gave of it to others' lists is paid (`influence`), in seconds; shape (users, length)."""
+    owed: NDArray[np.uint16]
+    """What the user gave of it to others' lists and had not paid back at `second` (`influence`), (users, length)."""
     quiet: NDArray[np.uint8]
     """Whether its last choice counted for the user alone, shape (users, length)."""
+    last_ms: NDArray[np.int64]
+    """When the newest item was chosen, shape (users,)."""
     held: NDArray[np.int32]
     """Distinct items held, shape (users,)."""
     events: NDArray[np.int64]
@@ -57,13 +60,14 @@ def histories(arena: Arena, users: Vocabulary, length: int) -> Histories:
     table = arena.table("histories", users.capacity + 1, lambda: len(users), of=users.name)
     return Histories(
         item=table.array("item", np.int32, length),
-        ts_ms=table.array("ts_ms", np.int64, length),
+        second=table.array("second", np.uint32, length),
         times=table.array("times", np.int16, length),
         interval_s=table.array("interval_s", np.float32, length),
         this_session=table.array("this_session", np.uint8, length),
         weight=table.array("weight", np.uint8, length),
-        until_s=table.array("until_s", np.uint32, length),
+        owed=table.array("owed", np.uint16, length),
         quiet=table.array("quiet", np.uint8, length),
+        last_ms=table.array("last_ms", np.int64),
         held=table.array("held", np.int32),
         events=table.array("events", np.int64),
         partition=table.array("partition", np.int32),
@@ -81,82 +85,105 @@ def find(h: Histories, user: int, item: int) -> int:
 
 
 @kernel
+def seconds(ts_ms: int) -> int:
+    """Return the whole seconds since the epoch, 0 for a time before it, and at most what 32 bits hold (2106)."""
+    return int(min(_LAST_S, max(0, ts_ms) // 1000))
+
+
+@kernel
+def since_ms(h: Histories, user: int, place: int, now_ms: int) -> int:
+    """Return the milliseconds since the item at `place` was chosen, at least 0; beyond the newest, of whole seconds."""
+    chosen_ms = h.last_ms[user] if place == 0 else np.int64(h.second[user, place]) * 1000
+    return int(max(0, now_ms - chosen_ms))
+
+
+@kernel
 def weight_at(h: Histories, user: int, place: int) -> np.float32:
     """Return what the weightiest choice of the item at `place` counts for."""
     return np.float32(h.weight[user, place]) * WEIGHT_UNIT
 
 
 @kernel
-def remember(h: Histories, user: int, item: int, ts_ms: int, partition: int, weight: np.float32) -> None:
+def remember(
+    h: Histories,
+    user: int,
+    item: int,
+    ts_ms: int,
+    partition: int,
+    weight: np.float32,
+    owed: int,
+    quiet: bool,
+) -> None:
     """Put `item`, chosen at `weight`, at the front of the user's history; the oldest leaves when it is full."""
-    if h.held[user] > 0 and ts_ms - h.ts_ms[user, 0] > SESSION_GAP_MS:
+    if h.held[user] > 0 and ts_ms - h.last_ms[user] > SESSION_GAP_MS:
         for at in range(h.held[user]):
             h.this_session[user, at] = 0
     place = find(h, user, item)
     times, this_session, interval_s = 1, 1, np.float32(0.0)
-    until_s = np.uint32(0)
     units = min(_MOST_WEIGHT, max(1, int(weight / WEIGHT_UNIT + np.float32(0.5))))
     if place >= 0:
         times = min(_MOST_TIMES, 1 + h.times[user, place])
         this_session = min(_MOST_THIS_SESSION, 1 + h.this_session[user, place])
-        gap_s = np.float32(max(0, ts_ms - h.ts_ms[user, place])) * np.float32(1e-3)
+        gap_s = np.float32(since_ms(h, user, place, ts_ms)) * np.float32(1e-3)
         interval_s = h.interval_s[user, place]
         interval_s += (gap_s - interval_s) / np.float32(times - 1)
         units = max(units, int(h.weight[user, place]))
-        until_s = h.until_s[user, place]
     else:
         place = min(h.held[user], h.item.shape[1] - 1)
         h.held[user] = place + 1
     for at in range(place, 0, -1):
-        h.item[user, at] = h.item[user, at - 1]
-        h.ts_ms[user, at] = h.ts_ms[user, at - 1]
-        h.times[user, at] = h.times[user, at - 1]
-        h.interval_s[user, at] = h.interval_s[user, at - 1]
-        h.this_session[user, at] = h.this_session[user, at - 1]
-        h.weight[user, at] = h.weight[user, at - 1]
-        h.until_s[user, at] = h.until_s[user, at - 1]
-        h.quiet[user, at] = h.quiet[user, at - 1]
+        _move(h, user, at - 1, at)
     h.item[user, 0] = item
-    h.ts_ms[user, 0] = ts_ms
+    h.second[user, 0] = seconds(ts_ms)
     h.times[user, 0] = times
     h.interval_s[user, 0] = interval_s
     h.this_session[user, 0] = this_session
     h.weight[user, 0] = units
-    h.until_s[user, 0] = until_s
-    h.quiet[user, 0] = 0
+    h.owed[user, 0] = owed
+    h.quiet[user, 0] = quiet
+    h.last_ms[user] = ts_ms
     h.events[user] += 1
     h.partition[user] = partition
     h.dirty[user] = 1
+
+
+@inlined
+def _move(h: Histories, user: int, from_: int, to: int) -> None:
+    """Copy what stands at one place to another."""
+    h.item[user, to] = h.item[user, from_]
+    h.second[user, to] = h.second[user, from_]
+    h.times[user, to] = h.times[user, from_]
+    h.interval_s[user, to] = h.interval_s[user, from_]
+    h.this_session[user, to] = h.this_session[user, from_]
+    h.weight[user, to] = h.weight[user, from_]
+    h.owed[user, to] = h.owed[user, from_]
+    h.quiet[user, to] = h.quiet[user, from_]
 
 
 @kernel
 def drop_items(h: Histories, gone: NDArray[np.bool_], user: int) -> None:
     """Take the items that are `gone`, shape (items,), out of the user's history; the others move up."""
     held = h.held[user]
+    newest = h.item[user, 0]
     kept = 0
     for at in range(held):
         if gone[h.item[user, at]]:
             continue
         if kept < at:
-            h.item[user, kept] = h.item[user, at]
-            h.ts_ms[user, kept] = h.ts_ms[user, at]
-            h.times[user, kept] = h.times[user, at]
-            h.interval_s[user, kept] = h.interval_s[user, at]
-            h.this_session[user, kept] = h.this_session[user, at]
-            h.weight[user, kept] = h.weight[user, at]
-            h.until_s[user, kept] = h.until_s[user, at]
-            h.quiet[user, kept] = h.quiet[user, at]
+            _move(h, user, at, kept)
         kept += 1
     if kept == held:
         return
     for at in range(kept, held):
         h.item[user, at] = 0
-        h.ts_ms[user, at] = 0
+        h.second[user, at] = 0
         h.times[user, at] = 0
         h.interval_s[user, at] = 0.0
         h.this_session[user, at] = 0
         h.weight[user, at] = 0
-        h.until_s[user, at] = 0
+        h.owed[user, at] = 0
         h.quiet[user, at] = 0
+    if gone[newest]:
+        h.last_ms[user] = np.int64(h.second[user, 0]) * 1000
     h.held[user] = kept
     h.dirty[user] = 1

@@ -22,16 +22,19 @@ from numpy.typing import NDArray
 from .arena import Arena
 from .compiled import kernel
 from .config import LearningConfig
-from .histories import Histories
+from .histories import Histories, seconds
 from .vocabulary import Vocabulary
 
-_LAST_S = 2**32 - 1
 _MOST_WEIGHT = 48
 """More than one choice weighs: what a budget may be overdrawn by."""
+OWED_UNIT = 1.0 / 256.0
+"""Of `Histories.owed`, in weights: 16 bits hold what is owed of a budget of `MOST_SHARED_REPEATS`."""
+_MOST_OWED = 2**16 - 1
+_LAST_S = 2**32 - 1
 
 
 class Influence(NamedTuple):
-    """Rows by user. Written by `charge` alone, as are `until_s` and `quiet` of the histories."""
+    """Rows by user, written by `charge` alone. What is owed of each item stands in the user's history."""
 
     until_s: NDArray[np.uint32]
     """When what the user gave in all is paid, in seconds since the epoch; shape (users,)."""
@@ -59,15 +62,36 @@ def influence(arena: Arena, users: Vocabulary, config: LearningConfig) -> Influe
 @kernel
 def owed_s(until_s: int, ts_ms: int, at_once: int, each_s: int) -> int:
     """Return the seconds until a budget is full again; 0 for more than it can owe, since the clock has jumped back."""
-    owed = max(0, until_s - max(0, ts_ms) // 1000)
+    owed = max(0, until_s - seconds(ts_ms))
     return int(owed if owed <= (at_once + _MOST_WEIGHT) * each_s else 0)
 
 
 @kernel
 def is_shared(f: Influence, h: Histories, user: int, place: int, ts_ms: int) -> bool:
     """Tell whether the user's choice counts for others; `place` is the item's in the history before it, or -1."""
-    of_item = place < 0 or _has_left(h.until_s[user, place], ts_ms, f.repeats, f.repeat_s)
+    of_item = _has_left(_item_until_s(f, h, user, place), ts_ms, f.repeats, f.repeat_s)
     return bool(of_item and _has_left(f.until_s[user], ts_ms, f.choices, f.choice_s))
+
+
+@kernel
+def charge(f: Influence, h: Histories, user: int, place: int, ts_ms: int, weight: np.float32, shared: bool) -> int:
+    """Take a choice of `weight` from both budgets if it was shared; return what is `owed` of its item from now on.
+
+    `place` is the item's in the history before the choice, or -1.
+    """
+    given = float(weight) if shared else 0.0
+    f.until_s[user] = min(_LAST_S, _paid_s(f.until_s[user], ts_ms, f.choices, f.choice_s, given))
+    f.dirty[user] = 1
+    paid_s = _paid_s(_item_until_s(f, h, user, place), ts_ms, f.repeats, f.repeat_s, given)
+    return int(min(_MOST_OWED, np.ceil((paid_s - seconds(ts_ms)) / (OWED_UNIT * f.repeat_s))))
+
+
+@kernel
+def _item_until_s(f: Influence, h: Histories, user: int, place: int) -> int:
+    """Return when what was given of the item at `place` is paid, in seconds since the epoch; 0 for no place."""
+    if place < 0:
+        return 0
+    return int(h.second[user, place] + np.int64(h.owed[user, place] * OWED_UNIT * f.repeat_s))
 
 
 @kernel
@@ -77,17 +101,6 @@ def _has_left(until_s: int, ts_ms: int, at_once: int, each_s: int) -> bool:
 
 
 @kernel
-def charge(f: Influence, h: Histories, user: int, ts_ms: int, weight: np.float32, shared: bool) -> None:
-    """Take a choice of `weight` from both budgets if it was shared, after `remember` has put its item in front."""
-    given = float(weight) if shared else 0.0
-    h.until_s[user, 0] = _paid_s(h.until_s[user, 0], ts_ms, f.repeats, f.repeat_s, given)
-    h.quiet[user, 0] = not shared
-    f.until_s[user] = _paid_s(f.until_s[user], ts_ms, f.choices, f.choice_s, given)
-    f.dirty[user] = 1
-
-
-@kernel
 def _paid_s(until_s: int, ts_ms: int, at_once: int, each_s: int, given: float) -> int:
     """Return when a budget is full again after `given` was taken from it."""
-    now_s = max(0, ts_ms) // 1000
-    return int(min(_LAST_S, now_s + owed_s(until_s, ts_ms, at_once, each_s) + int(given * each_s)))
+    return int(seconds(ts_ms) + owed_s(until_s, ts_ms, at_once, each_s) + int(given * each_s))

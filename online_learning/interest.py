@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .arena import Arena
 from .compiled import entry, kernel
-from .histories import Histories
+from .histories import Histories, since_ms
 from .logarithm import logarithm
 from .signal import PLAIN, TASTE, Signal
 from .vocabulary import Vocabulary
@@ -142,7 +142,7 @@ def collect(v: Interest, h: Histories, user: int, item: int, ts_ms: int) -> None
     for place in range(PLACES):
         if place < held:
             v.history[0, at, place] = h.item[user, place]
-            v.age[0, at, place] = _age(ts_ms - h.ts_ms[user, place])
+            v.age[0, at, place] = _age(since_ms(h, user, place, ts_ms))
         else:
             v.history[0, at, place] = NOBODY
             v.age[0, at, place] = ZERO
@@ -174,8 +174,8 @@ def drop_targets(v: Interest, gone: NDArray[np.bool_]) -> None:
 
 
 @kernel
-def _age(since_ms: int) -> np.float32:
-    return logarithm(np.float32(1.0) + np.float32(max(0, since_ms)) * _MINUTE)
+def _age(elapsed_ms: int) -> np.float32:
+    return logarithm(np.float32(1.0) + np.float32(elapsed_ms) * _MINUTE)
 
 
 @kernel
@@ -193,7 +193,7 @@ def pool(v: Interest, h: Histories, user: int, now_ms: int, w: Pooled) -> bool:
         dot = ZERO
         for k in range(WIDTH):
             dot += v.query[k] * row[k]
-        w.weight[place] = dot * _ROOT + v.place[place] - v.rate[0] * _age(now_ms - h.ts_ms[user, place])
+        w.weight[place] = dot * _ROOT + v.place[place] - v.rate[0] * _age(since_ms(h, user, place, now_ms))
         highest = max(highest, w.weight[place])
     total = ZERO
     for place in range(held):

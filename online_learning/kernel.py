@@ -177,8 +177,8 @@ def _one_event(
     take_back(m.dismissals, user, item)
     if exclude and fresh:
         consume(m.consumed, user, item)
-    remember(h, user, item, ts_ms, partition, weight)
-    charge(m.influence, h, user, ts_ms, weight, shared)
+    owed = charge(m.influence, h, user, place, ts_ms, weight, shared)
+    remember(h, user, item, ts_ms, partition, weight, owed, not shared)
 
 
 @inlined
@@ -186,7 +186,7 @@ def _share(m: Model, user: int, item: int, new_to_user: bool, ts_ms: int, weight
     """Let a choice count in all that other users' lists are made of."""
     h = m.histories
     events = h.events[user]
-    gap_class = gap_context(events, ts_ms - h.ts_ms[user, 0]) - BY_GAP
+    gap_class = gap_context(events, ts_ms - h.last_ms[user]) - BY_GAP
     covisit(m.covisitation, h, user, item, ts_ms, seq, weight)
     follow(m.categories, h, user, item, seq, weight)
     note_user(m.neighbours, user, item)
@@ -217,7 +217,7 @@ def _measure_and_train(
     """
     h, p = m.histories, m.popularity
     history = history_context(h.events[user])
-    gap = gap_context(h.events[user], ts_ms - h.ts_ms[user, 0])
+    gap = gap_context(h.events[user], ts_ms - h.last_ms[user])
     n = rank(m, b, user, ts_ms, seq, history, gap, exclude, int(FULL))
     candidates = p.seen[ALL_TIME] - (held(m.consumed, user) if exclude else 0)
     target = _place_of(item, b.scratch.items, n)
@@ -246,7 +246,7 @@ def make_list(
     h = m.histories
     now_ms = ts_ms + SERVING_GAP_MS
     events = h.events[user]
-    gap = gap_context(events, now_ms - h.ts_ms[user, 0])
+    gap = gap_context(events, now_ms - h.last_ms[user])
     n = rank(m, b, user, now_ms, seq, history_context(events), gap, exclude, effort)
     _write_list(b, m.blend, h, m.dismissals, user, n, now_ms, seq, lists, row)
     return int(n)
@@ -258,7 +258,7 @@ def make_buy_list(m: Model, b: Bench, user: int, n: int, ts_ms: int, seq: int, b
     h = m.histories
     now_ms = ts_ms + SERVING_GAP_MS
     events = h.events[user]
-    gap = gap_context(events, now_ms - h.ts_ms[user, 0])
+    gap = gap_context(events, now_ms - h.last_ms[user])
     score_to_buy(m, b, user, n, history_context(events), gap, now_ms)
     _write_list(b, m.buy, h, m.dismissals, user, n, now_ms, seq, buys, row)
     for at in range(buys.item.shape[1]):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import kernel
-from .histories import SESSION_GAP_MS, Histories
+from .histories import SESSION_GAP_MS, Histories, since_ms
 from .logarithm import logarithm
 from .signal import PLAIN, YOURS, Signal
 
@@ -60,12 +60,12 @@ def describe_own_past(
     not among them.
     """
     zero, one = np.float32(0.0), np.float32(1.0)
-    same_session = h.held[user] > 0 and now_ms - h.ts_ms[user, 0] <= SESSION_GAP_MS
+    same_session = h.held[user] > 0 and now_ms - h.last_ms[user] <= SESSION_GAP_MS
     at = 0
     for place in range(own):
         if at == n or items[at] != h.item[user, place]:
             continue
-        since_s = np.float32(max(0, now_ms - h.ts_ms[user, place])) * np.float32(1e-3)
+        since_s = np.float32(since_ms(h, user, place, now_ms)) * np.float32(1e-3)
         times = np.float32(h.times[user, place])
         out[first, at] = _LEAST + times / np.float32(h.events[user])
         out[first + 1, at] = times

@@ -26,7 +26,7 @@ from .covisitation import (
     ticks,
 )
 from .decay import halved
-from .histories import Histories
+from .histories import Histories, since_ms
 from .scratch import (
     AFTER_1,
     AFTER_2,
@@ -58,7 +58,7 @@ def walk(s: Scratch, c: Covisitation, h: Histories, user: int, now_ms: int, seq:
     w98, w9, w7 = np.float32(1.0), np.float32(1.0), np.float32(1.0)
     for place in range(min(MOST_PLACES[effort], h.held[user])):
         source = h.item[user, place]
-        session = np.float32(np.exp(-max(0.0, float(now_ms - h.ts_ms[user, place])) / SESSION_MS))
+        session = np.float32(np.exp(-since_ms(h, user, place, now_ms) / SESSION_MS))
         _walk_far(s, c, source, place, tick, session, w98, w9)
         if place < REACH:
             _walk_near(s, c, source, place, tick, w7)

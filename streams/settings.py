@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from millstream.online_learning.config import LearningConfig
+from millstream.online_learning.config import MOST_SHARED_REPEATS, LearningConfig
 from millstream.schemas.mapping import InputMapping
 from millstream.schemas.records import Kind
 
@@ -97,6 +97,8 @@ def _sizes(learning: LearningConfig) -> LearningConfig:
             wrong[name] = (value, "must be at least 0" if name in _MAY_BE_NONE else "must be at least 1")
         elif name.endswith("_weight") and not 0 < value <= _MOST_WEIGHT:
             wrong[name] = (value, f"must be above 0 and at most {_MOST_WEIGHT:g}")
+        elif name == "shared_repeats" and value > MOST_SHARED_REPEATS:
+            wrong[name] = (value, f"must be at most {MOST_SHARED_REPEATS}; 0 lets every choice count")
         elif name == "rating_slope" and not 0 <= value <= _MOST_WEIGHT:
             wrong[name] = (value, f"must be from 0 to {_MOST_WEIGHT:g}")
     for name, cap in (("max_neighbours", learning.max_neighbours), ("max_consumed", learning.max_consumed)):

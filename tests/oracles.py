@@ -33,11 +33,20 @@ class Event:
 
 @dataclass
 class Own:
-    """An item of a user's history: when it was chosen, while it was there, and how often in the present session."""
+    """An item of a user's history, while it is there: when it was last chosen, how long after the time before each."""
 
     item: int
-    at_ms: list[int]
-    this_session: int
+    at_ms: int = 0
+    gaps_s: list[float] = field(default_factory=list)
+    times: int = 0
+    this_session: int = 0
+
+    def choose(self, ts_ms: int) -> None:
+        if self.times:
+            self.gaps_s.append((ts_ms - self.at_ms) / 1_000)
+        self.at_ms = ts_ms
+        self.times += 1
+        self.this_session += 1
 
 
 @dataclass
@@ -49,12 +58,14 @@ class Past:
     events: int = 0
 
     def choose(self, item: int, ts_ms: int, length: int) -> None:
-        if self.own and ts_ms - self.own[0].at_ms[-1] > SESSION_GAP_MS:
+        if self.own and ts_ms - self.own[0].at_ms > SESSION_GAP_MS:
             for each in self.own:
                 each.this_session = 0
-        mine = next((each for each in self.own if each.item == item), Own(item, [], 0))
-        mine.at_ms.append(ts_ms)
-        mine.this_session += 1
+        mine = next((each for each in self.own if each.item == item), Own(item))
+        mine.choose(ts_ms)
+        for each in self.own[:1]:
+            if each is not mine:
+                each.at_ms -= each.at_ms % 1_000  # beyond the newest, a history knows whole seconds
         self.own = [mine, *(each for each in self.own if each is not mine)][:length]
         self.events += 1
 
@@ -116,7 +127,7 @@ def signals_of(step: Step, user: int, now_ms: int, *, seq: int | None = None) ->
     """By item row, each signal by name, for a user as of `now_ms`; all of them and the scores finite."""
     b = bench(step.config)
     events = int(step.model.histories.events[user])
-    gap = gap_context(events, now_ms - int(step.model.histories.ts_ms[user, 0]))
+    gap = gap_context(events, now_ms - int(step.model.histories.last_ms[user]))
     exclude = step.config.exclude_consumed
     at = step.seq if seq is None else seq
     n = rank(step.model, b, np.int32(user), now_ms, at, history_context(events), gap, exclude, FULL)

@@ -159,7 +159,7 @@ def test_as_far_as_the_last_stage_is_what_a_ranking_does(exclude: bool) -> None:
     mine, theirs = (ranking.bench(SMALL) for _ in range(2))
     for user in range(30):
         events = int(h.events[user])
-        gap = gap_context(events, step.last_ms - int(h.ts_ms[user, 0]))
+        gap = gap_context(events, step.last_ms - int(h.last_ms[user]))
         history = history_context(events)
         n = ranking.rank(m, theirs, user, step.last_ms, step.seq, history, gap, exclude, FULL)
         assert rank_as_far_as(m, mine, user, 0, step.last_ms, np.float32(1.0), step.seq, exclude, SCORE) == n

@@ -82,7 +82,7 @@ def every_items_rank(step: Step, user_id: str, ts_ms: int) -> dict[str, float]:
     exclude, m, b = step.config.exclude_consumed, step.model, step._bench
     user = np.int32(step.users.rows([user_id])[0])
     events = int(m.histories.events[user])
-    history, gap = history_context(events), gap_context(events, ts_ms - int(m.histories.ts_ms[user, 0]))
+    history, gap = history_context(events), gap_context(events, ts_ms - int(m.histories.last_ms[user]))
     n = rank_kernel(m, b, user, ts_ms, step.seq + 1, history, gap, exclude, FULL)
     rows, scores = b.scratch.items[:n].tolist(), b.scores[:n].astype(np.float64)
     ranks = {

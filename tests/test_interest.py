@@ -8,6 +8,7 @@ import torch
 from logs import SMALL, chunk_of, random_log
 from numpy.typing import NDArray
 
+from millstream.online_learning.histories import since_ms
 from millstream.online_learning.interest import BLOCK, PLACES, WIDTH, pool, welcome
 from millstream.online_learning.interest import pooled as working_memory
 from millstream.online_learning.interest_loss import block_loss
@@ -36,7 +37,7 @@ def pooled(step: Step, user: int, now_ms: int) -> NDArray[np.float64]:
     v, h = step.model.interest, step.model.histories
     held = min(PLACES, int(h.held[user]))
     rows = v.vector[h.item[user, :held]].astype(np.float64)
-    minutes = np.maximum(0, now_ms - h.ts_ms[user, :held]) / 60_000
+    minutes = np.array([since_ms(h, user, place, now_ms) for place in range(held)]) / 60_000
     attention = rows @ v.query / np.sqrt(WIDTH) + v.place[:held] - v.rate[0] * np.log1p(minutes)
     weight = np.exp(attention - attention.max())
     return np.asarray(weight @ rows / weight.sum())

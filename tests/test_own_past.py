@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from logs import START_MS, chunk_of, columns_of
@@ -32,10 +30,10 @@ def test_the_signals_are_those_of_the_log(learned: World) -> None:
         if place < 0:
             return [0.0] * len(NAMES)
         own = past.own[place]
-        times, since_s = len(own.at_ms), (now_ms - own.at_ms[-1]) / 1_000
-        interval_s = float(np.mean([(b - a) / 1_000 for a, b in pairwise(own.at_ms)])) if times > 1 else 0.0
+        times, since_s = own.times, (now_ms - own.at_ms) / 1_000
+        interval_s = float(np.mean(own.gaps_s)) if own.gaps_s else 0.0
         apart = np.log((1 + since_s) / (1 + interval_s))
-        same_session = now_ms - past.own[0].at_ms[-1] <= SESSION_GAP_MS
+        same_session = now_ms - past.own[0].at_ms <= SESSION_GAP_MS
         return [
             np.log(1e-4 + times / past.events),
             np.log(times),

@@ -135,6 +135,10 @@ def test_an_unknown_variable_is_named_with_the_nearest_known(
             "millstream.toml: learning.purchase_weight = 0.0: must be above 0 and at most 15",
         ),
         (
+            "[learning]\nshared_repeats = 201\n",
+            "millstream.toml: learning.shared_repeats = 201: must be at most 200; 0 lets every choice count",
+        ),
+        (
             "[learning]\nrating_slope = -1\n",
             "millstream.toml: learning.rating_slope = -1.0: must be from 0 to 15",
         ),

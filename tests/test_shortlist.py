@@ -27,6 +27,7 @@ from millstream.online_learning.covisitation import (
     SHORT,
     TICK,
 )
+from millstream.online_learning.histories import since_ms
 from millstream.online_learning.popularity import ALL_TIME, EVENTS, Popularity, popularity
 from millstream.online_learning.scratch import (
     AFTER_1,
@@ -115,7 +116,7 @@ def queries(
     for place in range(min(places, int(h.held[user]))):
         source = int(h.item[user, place])
         long, session, near_mass = masses(step, source)
-        in_session = float(np.exp(-max(0, now_ms - int(h.ts_ms[user, place])) / SESSION_MS))
+        in_session = float(np.exp(-since_ms(h, user, place, now_ms) / SESSION_MS))
         for j, (edge, close) in row_of(step, source).items():
             q = sums[j]
             term = edge["long"] / np.sqrt(long)

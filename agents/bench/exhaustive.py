@@ -67,7 +67,7 @@ def exhaustive_top(step: Step, b: Bench, user: int, most: int) -> tuple[NDArray[
     m, h, exclude = step.model, step.model.histories, step.config.exclude_consumed
     now_ms = step.last_ms + SERVING_GAP_MS
     events = int(h.events[user])
-    history, gap = history_context(events), gap_context(events, now_ms - int(h.ts_ms[user, 0]))
+    history, gap = history_context(events), gap_context(events, now_ms - int(h.last_ms[user]))
     rank_user(m, b, user, now_ms, step.seq, history, gap, exclude, FULL)
     own = 0 if exclude else min(int(h.held[user]), MOST_OWN[FULL])
     others = step.items.is_held[: len(step.items)] & (b.scratch.standing[: len(step.items)] != BARRED)

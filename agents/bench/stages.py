@@ -77,7 +77,7 @@ def rank_as_far_as(
         return n
     own = 0 if exclude else min(h.held[user], MOST_OWN[FULL])
     history = history_context(h.events[user])
-    gap = gap_context(h.events[user], now_ms - h.ts_ms[user, 0])
+    gap = gap_context(h.events[user], now_ms - h.last_ms[user])
     describe_items(m, b, user, n, own, gap, now_ms, seq)
     if last < SCORE:
         return n
