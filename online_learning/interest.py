@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arena import Arena
-from .compiled import entry, kernel
+from .compiled import entry, inlined, kernel
 from .histories import Histories, since_ms
 from .logarithm import logarithm
 from .signal import PLAIN, TASTE, Signal
@@ -212,21 +212,28 @@ def pool(v: Interest, h: Histories, user: int, now_ms: int, w: Pooled) -> bool:
 @kernel
 def describe_interest(
     v: Interest,
-    h: Histories,
     items: NDArray[np.int32],
     n: int,
-    user: int,
-    now_ms: int,
     w: Pooled,
     out: NDArray[np.float32],
     first: int,
 ) -> None:
-    """Write the signal of `items[:n]` into row `first` of `out`, shape (…, n)."""
-    pool(v, h, user, now_ms, w)
-    projected = w.user[1]
+    """Write the signal of `items[:n]` into row `first` of `out`, shape (…, n), after `pool`."""
     for at in range(n):
-        row = v.vector[items[at]]
-        dot = ZERO
-        for k in range(WIDTH):
-            dot += projected[k] * row[k]
-        out[first, at] = dot
+        out[first, at] = inner(w.user[1], v.vector[items[at]])
+
+
+@inlined
+def inner(one: NDArray[np.float32], other: NDArray[np.float32]) -> np.float32:
+    """Return the inner product of two vectors, summed in eight lanes."""
+    s0, s1, s2, s3, s4, s5, s6, s7 = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    for k in range(0, WIDTH, 8):
+        s0 += one[k] * other[k]
+        s1 += one[k + 1] * other[k + 1]
+        s2 += one[k + 2] * other[k + 2]
+        s3 += one[k + 3] * other[k + 3]
+        s4 += one[k + 4] * other[k + 4]
+        s5 += one[k + 5] * other[k + 5]
+        s6 += one[k + 6] * other[k + 6]
+        s7 += one[k + 7] * other[k + 7]
+    return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))

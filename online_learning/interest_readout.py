@@ -99,7 +99,7 @@ class Interests:
         held = min(PLACES, int(h.held[row]))
         shares = w.weight[:held] / w.weight[:held].sum()
         scores = np.zeros((1, len(among)), np.float32)
-        describe_interest(v, h, among, len(among), user, now_ms, w, scores, 0)
+        describe_interest(v, among, len(among), w, scores, 0)
         best = np.argsort(-scores[0], kind="stable")[:top]
         return InterestVector(
             kind=kind,

@@ -19,7 +19,7 @@ from .covisitation import Covisitation
 from .dismissals import Dismissals, bar_hidden, push_down
 from .histories import Histories
 from .influence import Influence
-from .interest import Interest
+from .interest import Interest, pool
 from .limbo import Limbo
 from .neighbours import Neighbours, walk_neighbours
 from .occasion import Occasion
@@ -100,7 +100,8 @@ def rank(
         walk_neighbours(s, m.neighbours, h, user)
     s.held[1] = s.held[0]
     bar_unwanted(m, s, user, exclude)
-    n = shortlist(s, h, m.popularity, m.recency, user, not exclude, effort)
+    pool(m.interest, h, user, now_ms, s.pooled)
+    n = shortlist(s, h, m.popularity, m.recency, m.interest, user, not exclude, effort)
     own = 0 if exclude else min(h.held[user], MOST_OWN[effort])
     describe_items(m, b, user, n, own, gap, now_ms, seq)
     score_items(m, b, user, n, history, gap, now_ms)

@@ -47,6 +47,8 @@ class Scratch(NamedTuple):
     """Items to clear, some of them twice; the walk's come first."""
     held: NDArray[np.int64]
     """[0]: how many are `touched`; [1]: of these, by the walks."""
+    value: NDArray[np.float32]
+    """What each of the items touched is worth by some query, shape as `touched`."""
     long_fade: NDArray[np.float32]
     fade: NDArray[np.float32]
     """By unit of the row being walked, shape (MOST_UNITS,) each."""
@@ -72,11 +74,13 @@ class Scratch(NamedTuple):
 def scratch(config: LearningConfig) -> Scratch:
     """Reserve working memory for rankings under these caps."""
     items = config.max_items
+    most_touched = 2 * items + config.max_consumed + CAP
     return Scratch(
         sums=_in_lines(items),
         standing=np.zeros(items, np.uint8),
-        touched=np.zeros(2 * items + config.max_consumed + CAP, np.int32),
+        touched=np.zeros(most_touched, np.int32),
         held=np.zeros(2, np.int64),
+        value=np.zeros(most_touched, np.float32),
         long_fade=np.zeros(MOST_UNITS, np.float32),
         fade=np.zeros(MOST_UNITS, np.float32),
         heap=np.zeros((HEAPS, CAP), np.int32),

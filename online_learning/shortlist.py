@@ -1,7 +1,8 @@
 """The shortlist: the few hundred items worth scoring for a user.
 
-It is the user's own items, the best by four of the walk's queries, the most popular at five half-lives, and what was
-chosen last by anyone; then the rest by LONG98, up to the cap. Scoring creates no state: everything here is scratch.
+It is the user's own items; of those that the walks met, the best by four of the queries, by the user's interest, and
+by that and LONG98 together; the most popular at five half-lives, and what was chosen last by anyone; then the rest by
+LONG98, up to the cap. Scoring creates no state: everything here is scratch.
 """
 
 from __future__ import annotations
@@ -11,32 +12,41 @@ import numpy as np
 from .compiled import inlined, kernel
 from .heap import offer
 from .histories import Histories
+from .interest import Interest, inner
+from .logarithm import logarithm
 from .popularity import EVENTS, Popularity
 from .recency import Recency
 from .scratch import CAP, KNN, LISTED, LONG9, LONG98, NEXT_SHARE, OPEN, SHORT_SUM, Scratch, touch
+from .signal import FINE, ONE
 
 POPULAR = np.array([3, 2, 1, 8, 4], np.int64)
 """The popularity counts that propose items: half-lives of 40, 200 and 1,000 events, ∞, and 10 events."""
 ZERO = np.float32(0.0)
+LONG98_BESIDE_INTEREST = np.float32(2.0)
 FULL, LEAN = 0, 1
 """How thoroughly a user is ranked. LEAN looks less far and scores fewer: for lists, while the stream is too fast."""
 MOST = (CAP, 128)
 MOST_OWN = (64, 20)
-BEST_SHORT, BEST_LONG, BEST_KNN, BEST_NEXT = (50, 16), (60, 16), (30, 0), (30, 8)
-PROPOSED_POPULAR = (30, 20)
+BEST_SHORT, BEST_LONG, BEST_KNN, BEST_NEXT = (30, 16), (40, 16), (20, 0), (20, 8)
+BEST_INTEREST, BEST_BOTH = (60, 0), (40, 0)
+PROPOSED_POPULAR = (20, 20)
 MOST_RECENT = (40, 40)
 """By effort: items on the shortlist, and how many of each kind are proposed."""
 
 
 @kernel
-def shortlist(s: Scratch, h: Histories, p: Popularity, r: Recency, user: int, own: bool, effort: int) -> int:
-    """Fill `s.items` after `walk`; return how many. Barred items stay out, and items that were forgotten.
+def shortlist(
+    s: Scratch, h: Histories, p: Popularity, r: Recency, v: Interest, user: int, own: bool, effort: int
+) -> int:
+    """Fill `s.items` after the walks and `pool`; return how many. Barred items stay out, and items that were forgotten.
 
     With `own`, the user's own items come first, in the order of the history.
     """
     cap = MOST[effort]
     n = _propose_own(s, p, h, user, MOST_OWN[effort] if own else 0, cap)
     n = _best_by_query(s, p, n, effort)
+    if BEST_INTEREST[effort] > 0:
+        n = _best_by_interest(s, p, v, n, effort)
     for which in POPULAR:
         limit = min(cap, n + PROPOSED_POPULAR[effort])
         for at in range(p.best_held[which]):
@@ -90,6 +100,32 @@ def _best_by_query(s: Scratch, p: Popularity, n: int, effort: int) -> int:
         n = _propose(s, p, heap[2, at], n, MOST[effort])
     for at in range(next_):
         n = _propose(s, p, heap[3, at], n, MOST[effort])
+    return n
+
+
+@kernel
+def _best_by_interest(s: Scratch, p: Popularity, v: Interest, n: int, effort: int) -> int:
+    """Append the best open items that the walks met by interest, and by interest + 2 ln(1 + FINE · LONG98).
+
+    What has few edges but is to the user's taste is found by the one, what is popular besides by the other.
+    """
+    met, wanted = s.held[1], s.pooled.user[1]
+    for at in range(met):
+        s.value[at] = ONE + FINE * s.sums[s.touched[at], LONG98]
+    for at in range(met):  # apart, so that it runs in vectors
+        s.value[at] = LONG98_BESIDE_INTEREST * logarithm(s.value[at])
+    heap, key = s.heap, s.heap_key
+    liked, both = 0, 0
+    for at in range(met):
+        item = s.touched[at]
+        if s.standing[item] == OPEN:
+            value = inner(wanted, v.vector[item])
+            liked = offer(heap[0], key[0], liked, BEST_INTEREST[effort], item, value)
+            both = offer(heap[1], key[1], both, BEST_BOTH[effort], item, value + s.value[at])
+    for at in range(liked):
+        n = _propose(s, p, heap[0, at], n, MOST[effort])
+    for at in range(both):
+        n = _propose(s, p, heap[1, at], n, MOST[effort])
     return n
 
 

@@ -93,7 +93,7 @@ def describe(
     describe_neighbours(s, n, out, _NEIGHBOURS)
     describe_categories(s, g, h, n, user, seq, out, _CATEGORIES)
     describe_own_past(h, s.items, user, own, n, now_ms, out, _OWN_PAST)
-    describe_interest(v, h, s.items, n, user, now_ms, s.pooled, out, _INTEREST)
+    describe_interest(v, s.items, n, s.pooled, out, _INTEREST)
     for k in range(SIGNALS):
         row, by = out[k], scale[k]
         if logarithmic[k]:

@@ -20,7 +20,8 @@ SIGNALS = (
     Signal("users_per_event", POPULAR, 0.3),
     Signal("just_chosen", TRENDING, PLAIN),
 )
-"""`overdue` is the silence over the mean interval; `just_chosen` is 1 for the item of the last event of all."""
+"""`overdue` is the silence over the mean interval, the present one included, so that an item chosen once is not;
+`just_chosen` is 1 for the item of the last event of all."""
 
 
 @kernel
@@ -33,7 +34,7 @@ def describe_trend(
     for at in range(n):
         facts = p.facts[items[at]]
         age = np.float32(seq - facts[LAST])
-        interval = np.float32(facts[LAST] - facts[FIRST]) / np.float32(max(1, facts[EVENTS] - 1))
+        interval = np.float32(seq - facts[FIRST]) / np.float32(max(1, facts[EVENTS]))
         out[first, at] = one + age
         out[first + 1, at] = np.float32(1 + seq - facts[FIRST])
         out[first + 2, at] = one + np.float32(max(0, now_ms - facts[LAST_MS])) * np.float32(1e-3)

@@ -28,6 +28,7 @@ from millstream.online_learning.covisitation import (
     TICK,
 )
 from millstream.online_learning.histories import since_ms
+from millstream.online_learning.interest import WIDTH, interest
 from millstream.online_learning.popularity import ALL_TIME, EVENTS, Popularity, popularity
 from millstream.online_learning.scratch import (
     AFTER_1,
@@ -55,14 +56,25 @@ from millstream.online_learning.scratch import (
     touch,
 )
 from millstream.online_learning.second_order import BRIDGE_CELLS, BRIDGES, walk_second
-from millstream.online_learning.shortlist import FULL, LEAN, MOST, _best_by_query, _fill, shortlist
+from millstream.online_learning.shortlist import (
+    BEST_BOTH,
+    BEST_INTEREST,
+    FULL,
+    LEAN,
+    MOST,
+    _best_by_interest,
+    _best_by_query,
+    _fill,
+    shortlist,
+)
+from millstream.online_learning.signal import FINE
 from millstream.online_learning.slab import UNIT
 from millstream.online_learning.step import Step
 from millstream.online_learning.vocabulary import Vocabulary
 from millstream.online_learning.walk import MOST_PLACES, walk
 
 USERS, ITEMS = 30, 400
-QUOTAS = {SHORT_SUM: 50, LONG9: 60, KNN: 30, NEXT_SHARE: 30}
+QUOTAS = {SHORT_SUM: 30, LONG9: 40, KNN: 20, NEXT_SHARE: 20}
 NEAR_HALF_LIVES = {NEXT: HALF_LIFE, SHORT: HALF_LIFE, REVERSE: HALF_LIFE, QUICK: QUICK_HALF_LIFE}
 Row = dict[int, tuple[dict[str, float], dict[int, float]]]
 
@@ -220,6 +232,33 @@ def test_the_best_by_a_query_are_those_of_a_sort(
     assert all(s.standing[item] == LISTED for item in expected)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_what_is_to_the_users_taste_is_found_among_the_met(seed: int) -> None:
+    """The best by interest, and by interest + 2 ln(1 + FINE · LONG98), are those of a sort; the barred are left out."""
+    rng, items = np.random.default_rng(seed), 300
+    s, p, v = scratch(replace(SMALL, max_items=items)), chosen_once(items), interest(Arena(), Vocabulary("i", items))
+    v.vector[:] = rng.normal(size=v.vector.shape)
+    s.pooled.user[1] = rng.normal(size=WIDTH)
+    met = rng.permutation(items)[:250].tolist()
+    for item in met:
+        s.sums[item, LONG98] = rng.exponential(1e-2)
+        touch(s, item)
+    s.held[1] = s.held[0]
+    for item in met[:20]:
+        bar(s, item)
+    liked = v.vector.astype(np.float64) @ s.pooled.user[1]
+    both = liked + 2.0 * np.log1p(FINE * s.sums[:, LONG98].astype(np.float64))
+    open_ = np.array(met[20:])
+    expected = {
+        item
+        for value, most in ((liked, BEST_INTEREST[FULL]), (both, BEST_BOTH[FULL]))
+        for item in open_[np.argsort(-value[open_])][:most].tolist()
+    }
+    count = _best_by_interest(s, p, v, 0, FULL)
+    assert set(s.items[:count].tolist()) == expected
+    assert count == len(expected)
+
+
 def test_the_shortlist_never_exceeds_its_cap() -> None:
     """Near the cap only what fits is taken."""
     s = scratch(replace(SMALL, max_items=400))
@@ -234,7 +273,7 @@ def test_the_shortlist_never_exceeds_its_cap() -> None:
 
 def listed(step: Step, s: Scratch, user: int, *, own: bool, effort: int = FULL) -> list[int]:
     m = step.model
-    n = shortlist(s, m.histories, m.popularity, m.recency, np.int32(user), own, effort)
+    n = shortlist(s, m.histories, m.popularity, m.recency, m.interest, np.int32(user), own, effort)
     return s.items[:n].tolist()
 
 

@@ -21,7 +21,7 @@ def test_the_signals_are_those_of_the_log(learned: World) -> None:
     def expected(_: int, item: int, now_ms: int) -> list[float]:
         mine = [event for event in log if event.item == item]
         silence = step.seq - mine[-1].seq
-        interval = (mine[-1].seq - mine[0].seq) / max(1, len(mine) - 1)
+        interval = (step.seq - mine[0].seq) / len(mine)
         return [
             0.3 * np.log(1 + silence),
             0.3 * np.log(1 + step.seq - mine[0].seq),

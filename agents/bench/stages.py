@@ -16,6 +16,7 @@ from millstream.online_learning.blend import gap_context, history_context
 from millstream.online_learning.blend_learning import learn
 from millstream.online_learning.compiled import entry, kernel
 from millstream.online_learning.evaluation import CHUNK_EVENTS
+from millstream.online_learning.interest import pool
 from millstream.online_learning.kernel import Events, _one_event
 from millstream.online_learning.kinds import TEACHING, kind_weights, ratings_of
 from millstream.online_learning.measured import Measured, reserve_measured
@@ -72,7 +73,8 @@ def rank_as_far_as(
         return 0
     s.held[1] = s.held[0]
     bar_unwanted(m, s, user, exclude)
-    n = shortlist(s, h, m.popularity, m.recency, user, not exclude, FULL)
+    pool(m.interest, h, user, now_ms, s.pooled)
+    n = shortlist(s, h, m.popularity, m.recency, m.interest, user, not exclude, FULL)
     if last < SIGNALS:
         return n
     own = 0 if exclude else min(h.held[user], MOST_OWN[FULL])
