@@ -18,7 +18,7 @@ class LearningConfig:
     exclude_consumed: bool = False
     """Whether items the user already interacted with are kept off lists (films: yes; groceries: no)."""
     max_users: int = 1_000_000
-    """Users kept; state for one is about 1.4 kB once its history is full. Beyond it, the longest away give way."""
+    """Users kept; state for one is about 1.1 kB once its history is full. Beyond it, the longest away give way."""
     max_items: int = 200_000
     """Items kept; beyond it, those give way whose decayed count is the least."""
     max_categories: int = 256
@@ -33,6 +33,8 @@ class LearningConfig:
     """With `exclude_consumed`: items of one user kept off the lists, the latest; a power of two from 16 on."""
     consumed_per_user: int = 32
     """With `exclude_consumed`: the same on average, over `max_users`."""
+    first_trained: int = 8_192
+    """Events that train the blend whatever the effort, the first ones: they teach it most."""
     shared_repeats: int = 8
     """Choices of one item by one user, in weights, that count for other users at once, up to 200; 0: all."""
     shared_repeat_s: int = 4 * 3600

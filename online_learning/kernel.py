@@ -100,6 +100,7 @@ def learn_events(
     items: int,
     exclude: bool,
     train_every: int,
+    first_trained: int,
     measured: Measured,
     lists: Lists,
     buys: Lists,
@@ -108,16 +109,30 @@ def learn_events(
 
     That is the end, or sooner where an event has filled the open block of the interest vectors, which is then for the
     caller to turn. `items` is how many item rows are given out. One event in `train_every`, by `seq`, is ranked,
-    measured and trained on; all are counted and remembered. Lists are lean where not every event trains; `buys` has a
-    row for each of `lists`, or none where no such list is made.
+    measured and trained on, and every one until the blend has learned from `first_trained`; all are counted and
+    remembered. Lists are lean where not every event trains; `buys` has a row for each of `lists`, or none where no such
+    list is made.
     """
     for at in range(first, len(e.user)):
         user, item, ts_ms, seq = e.user[at], e.item[at], e.ts_ms[at], e.seq[at]
         if user >= 0 and item >= 0 and e.away[at] == 0:
-            train = seq % train_every == 0
+            train = seq % train_every == 0 or m.blend.trained[0] < first_trained
             weight = e.weight[at] * rating_weight(m.ratings, user, e.rating[at])
             _one_event(
-                m, b, user, item, ts_ms, weight, e.bought[at], seq, partition, items, exclude, train, measured, at
+                m,
+                b,
+                user,
+                item,
+                ts_ms,
+                weight,
+                e.bought[at],
+                seq,
+                partition,
+                items,
+                exclude,
+                train,
+                measured,
+                at,
             )
             rate(m.ratings, user, e.rating[at])
         else:

@@ -125,7 +125,7 @@ def list_all(model: Model, benches: Sequence[Bench], looked: Events, exclude: bo
 
     def list_some(work: Bench, first: int, last: int) -> None:
         some: list[Any] = [column[first:last] for column in looked]
-        learn_events(model, work, Events(*some), 0, 0, 0, exclude, 1, reserve_measured(last - first), lists, buys)
+        learn_events(model, work, Events(*some), 0, 0, 0, exclude, 1, 0, reserve_measured(last - first), lists, buys)
 
     with ThreadPoolExecutor(len(benches)) as pool:
         list(pool.map(list_some, benches, bounds, bounds[1:]))

@@ -350,6 +350,7 @@ class Step:
                 len(self.items),
                 self.config.exclude_consumed,
                 train_every,
+                self.config.first_trained,
                 measured,
                 lists,
                 buys,

@@ -16,6 +16,7 @@ from millstream.online_learning.step import Step
 from millstream.schemas.columns import Chunk, InteractionColumns
 
 PARTITIONS, EVENTS = 3, 120
+CONFIG = LearningConfig(max_users=64, max_items=64, first_trained=0)
 Log = dict[int, Chunk]
 
 
@@ -54,7 +55,7 @@ def shuffled_parts(log: Log, seed: int) -> list[Chunk]:
 
 def first_run(log: Log, seed: int) -> tuple[Step, list[OrderRecord]]:
     """Apply the parts as they come, with changing effort; return the state and what was recorded."""
-    step, records = Step(LearningConfig(max_users=64, max_items=64)), []
+    step, records = Step(CONFIG), []
     for number, part in enumerate(shuffled_parts(log, seed)):
         train_every = 1 + number % 3
         step.apply(part, train_every=train_every)
@@ -66,7 +67,7 @@ def first_run(log: Log, seed: int) -> tuple[Step, list[OrderRecord]]:
 def test_the_recorded_order_gives_the_same_state_whatever_comes_first_now(log: Log, seed: int) -> None:
     """Other cuts, another interleaving: following the records, the state hash is the first run's."""
     step, records = first_run(log, seed)
-    again, order = Step(LearningConfig(max_users=64, max_items=64)), RecordedOrder(records)
+    again, order = Step(CONFIG), RecordedOrder(records)
     for part in shuffled_parts(log, seed + 100):
         for chunk, train_every in order.take(part):
             assert train_every is not None
@@ -78,7 +79,7 @@ def test_the_recorded_order_gives_the_same_state_whatever_comes_first_now(log: L
 def test_without_the_records_the_state_differs(log: Log) -> None:
     """The guard of the test above: order and effort do matter."""
     step, _ = first_run(log, 0)
-    other = Step(LearningConfig(max_users=64, max_items=64))
+    other = Step(CONFIG)
     for part in shuffled_parts(log, 100):
         other.apply(part)
     assert other.state_hash() != step.state_hash()
