@@ -73,17 +73,20 @@ class AckedProducer:
         # One send at a time: two would change places when the first has to be repeated.
         self._turn = asyncio.Lock()
 
-    async def send(self, records: Sequence[Record]) -> None:
-        """Return when every record is acknowledged; an outage is waited out, and logged as it begins and ends.
+    async def send(self, records: Sequence[Record]) -> dict[int, int]:
+        """Return when every record is acknowledged: by partition, the next offset after the last of them.
+
+        An outage is waited out, and logged as it begins and ends.
 
         Raises `RefusedByBroker` for what waiting does not mend: no right to write, a record above the topic's limit.
         """
+        ends: dict[int, int] = {}
         if not records:
-            return
+            return ends
         async with self._turn:
             unsent = list(records)
             while unsent:
-                attempt = asyncio.ensure_future(self._attempt(unsent))
+                attempt = asyncio.ensure_future(self._attempt(unsent, ends))
                 try:
                     while not (await asyncio.wait({attempt}, timeout=_ANSWER_WITHIN_S))[0]:
                         self._outage.lost(f"nothing acknowledged for {_ANSWER_WITHIN_S:g} s")
@@ -107,13 +110,17 @@ class AckedProducer:
                 # A producer that failed once may be fenced or out of sequence for good: begin with a new one.
                 await self._drop(within_s=0.0)
                 await asyncio.sleep(_RETRY_S)
+        return ends
 
     async def close(self, within_s: float = 3.0) -> None:
         """Close the connection; what no `send` has returned for is given up. Takes at most about `within_s`."""
         await self._drop(within_s)
 
-    async def _attempt(self, records: Sequence[Record]) -> tuple[list[Record], KafkaError | None]:
-        """Send `records` once; return those not acknowledged, in order, and the first error."""
+    async def _attempt(self, records: Sequence[Record], ends: dict[int, int]) -> tuple[list[Record], KafkaError | None]:
+        """Send `records` once; return those not acknowledged, in order, and the first error.
+
+        Move `ends` on to the next offset of each partition that acknowledged some.
+        """
         pending: list[tuple[asyncio.Future[Any], list[Record]]] = []
         partitions = 0
         unsubmitted: dict[int, list[Record]] = {}
@@ -144,6 +151,8 @@ class AckedProducer:
                 first_error = first_error or result
             elif isinstance(result, BaseException):
                 raise result
+            else:
+                ends[result.partition] = max(ends.get(result.partition, 0), result.offset + len(sent))
         for rest in unsubmitted.values():
             unsent += rest
         return unsent, first_error

@@ -247,6 +247,8 @@ class Serve(_Section):
     """Kinds of event that keep their item off the user's lists, as soon as they are accepted; `purchase` is another."""
     write_timeout_s: float = Field(default=5.0, gt=0)
     """How long an event may take to be acknowledged by Kafka before its sender is told to try again."""
+    wait_s: float = Field(default=2.0, gt=0)
+    """How long `wait=applied` waits for the refreshed lists."""
 
 
 class Settings(BaseSettings):

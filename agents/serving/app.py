@@ -18,6 +18,7 @@ from millstream.streams.reader import AsyncReader
 from millstream.streams.redis_connection import connect
 from millstream.streams.settings import Settings
 
+from .applied import AppliedPositions
 from .event_writer import EventWriter
 from .gate import Gate
 from .hub import FeedHub
@@ -56,6 +57,7 @@ class Serving:
             AckedProducer(brokers, settings.topics.items, client_id="millstream-serve"), within_s=serve.write_timeout_s
         )
         kept_off = KeptOff(self._changes, prefix=prefix, rule_ttl_s=settings.redis.list_ttl_s)
+        self._applied = AppliedPositions(self._changes, prefix)
         api = FastAPI(
             title="Millstream",
             summary="Fresh top-k recommendations: read them, follow them, send what people do.",
@@ -70,10 +72,12 @@ class Serving:
             interactions(
                 self._events,
                 kept_off,
+                self._applied,
                 self.metrics,
                 target=target,
                 hide_kinds=serve.hide_kinds,
                 most=serve.max_events,
+                within_s=serve.wait_s,
             )
         )
         api.include_router(items(self._items, kept_off))
@@ -112,6 +116,7 @@ class Serving:
         yield
         self.ending.set()
         await self._hub.close()
+        await self._applied.close()
         await self._events.close()
         await self._items.close()
         await self._reader.close()

@@ -20,8 +20,8 @@ class Producer(Protocol):
 
     topic: str
 
-    async def send(self, records: Sequence[Record]) -> None:
-        """Return when all are acknowledged."""
+    async def send(self, records: Sequence[Record]) -> dict[int, int]:
+        """Return when all are acknowledged: by partition, the next offset after the last."""
 
     async def close(self, within_s: float = 3.0) -> None:
         """Close the connection."""
@@ -37,23 +37,26 @@ class EventWriter:
     def __init__(self, producer: Producer, *, within_s: float) -> None:
         self._producer = producer
         self._within_s = within_s
-        self._waiting: list[tuple[Sequence[Record], asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Sequence[Record], asyncio.Future[dict[int, int]]]] = []
         self._waiting_records = 0
         self._running: asyncio.Task[None] | None = None
 
-    async def write(self, records: Sequence[Record]) -> None:
-        """Return when the records are acknowledged. Raises `Refused` (503) when Kafka takes too long, or refuses."""
+    async def write(self, records: Sequence[Record]) -> dict[int, int]:
+        """Return when the records are acknowledged: by partition, an offset that all of them are below.
+
+        Raises `Refused` (503) when Kafka takes too long, or refuses.
+        """
         if not records:
-            return
+            return {}
         if self._waiting_records + len(records) > MOST_WAITING:
             raise self._unavailable(f"{self._waiting_records:,} records wait for Kafka already")
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[dict[int, int]] = asyncio.get_running_loop().create_future()
         self._waiting.append((records, done))
         self._waiting_records += len(records)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
         try:
-            await asyncio.wait_for(done, self._within_s)
+            return await asyncio.wait_for(done, self._within_s)
         except TimeoutError:
             raise self._unavailable(f"nothing acknowledged within {self._within_s:g} s") from None
         except Unavailable as error:
@@ -77,11 +80,11 @@ class EventWriter:
                 if not records:
                     continue
                 try:
-                    await self._producer.send(records)
+                    ends = await self._producer.send(records)
                 except Unavailable as error:
                     _settle(batch, error)
                 else:
-                    _settle(batch, None)
+                    _settle(batch, ends)
                 self._waiting_records = sum(len(records) for records, _ in self._waiting)
         finally:
             self._running = None
@@ -96,11 +99,13 @@ class EventWriter:
         )
 
 
-def _settle(batch: Sequence[tuple[Sequence[Record], asyncio.Future[None]]], error: Exception | None) -> None:
+def _settle(
+    batch: Sequence[tuple[Sequence[Record], asyncio.Future[dict[int, int]]]], became: dict[int, int] | Exception
+) -> None:
     for _, done in batch:
         if done.done():
             continue
-        if error is None:
-            done.set_result(None)
+        if isinstance(became, Exception):
+            done.set_exception(became)
         else:
-            done.set_exception(error)
+            done.set_result(became)

@@ -6,7 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -21,10 +21,11 @@ from millstream.streams.acked_producer import Record
 from millstream.streams.kept_off import KeptOff
 from millstream.streams.settings import Input
 
+from .applied import AppliedPositions
 from .bodies import json_body, json_schema_body
 from .event_writer import EventWriter
 from .metrics import Metrics
-from .models import VerdictsOut, refusals
+from .models import ErrorOut, VerdictsOut, refusals
 from .refused import JSON, Refused
 
 MAX_EVENT_BYTES = 65_536
@@ -66,11 +67,20 @@ _log = logging.getLogger(__name__)
 
 
 def interactions(
-    writer: EventWriter, kept_off: KeptOff, metrics: Metrics, *, target: Input, hide_kinds: Sequence[str], most: int
+    writer: EventWriter,
+    kept_off: KeptOff,
+    applied: AppliedPositions,
+    metrics: Metrics,
+    *,
+    target: Input,
+    hide_kinds: Sequence[str],
+    most: int,
+    within_s: float,
 ) -> APIRouter:
     """Return the route that writes to `target`, an input of the worker, under the names that input uses.
 
     An event of `hide_kinds` keeps its item off the user's lists as soon as it is accepted, until they choose it again.
+    Who asks to wait for the refreshed lists waits `within_s` at most.
     """
     router = APIRouter(tags=["write"])
     ours = InputMapping(default_kind=target.default_kind)
@@ -83,12 +93,20 @@ def interactions(
         response_model=VerdictsOut,
         responses={
             **refusals(400, 413, 415, 422, 503),
-            422: {"model": VerdictsOut, "description": "No event can be used; each verdict says why."},
+            200: {"model": VerdictsOut, "description": "With `wait=applied`: the lists in Redis know of them."},
+            422: {
+                "model": VerdictsOut | ErrorOut,
+                "description": "No event can be used, each verdict says why; or a parameter is wrong.",
+            },
         },
         openapi_extra={"requestBody": json_schema_body(_BODY)},
     )
-    async def take(request: Request) -> Response:
-        """Take one event, or a list of them. 202: those accepted are in Kafka, acknowledged; each verdict says more."""
+    async def take(request: Request, wait: Literal["applied"] | None = None) -> Response:
+        """Take one event, or a list of them. 202: those accepted are in Kafka, acknowledged; each verdict says more.
+
+        With `wait=applied` the answer comes when the lists that contain them can be read, as 200; after a while
+        without that, as 202: then they are in Kafka and will be applied.
+        """
         body = await json_body(request)
         sent = body if isinstance(body, list) else [body]
         if not sent or len(sent) > most:
@@ -100,13 +118,14 @@ def interactions(
                 field="body",
             )
         verdicts, records, rules = _judge(sent, time.time_ns() // 1_000_000)
-        await writer.write(records)
+        ends = await writer.write(records)
         await _keep_rules(rules, verdicts)
+        known = bool(ends) and wait == "applied" and await applied.reached(target.topic, ends, within_s)
         accepted = len(records)
         metrics.events("accepted", accepted)
         metrics.events("rejected", len(sent) - accepted)
         answer = {"accepted": accepted, "rejected": len(sent) - accepted, "verdicts": verdicts}
-        return Response(orjson.dumps(answer), 202 if accepted else 422, media_type=JSON)
+        return Response(orjson.dumps(answer), (200 if known else 202) if accepted else 422, media_type=JSON)
 
     def _judge(sent: Sequence[Any], now_ms: int) -> tuple[list[dict[str, Any]], list[Record], _Rules]:
         """Return a verdict an event, the records to write, and what the events say of whose rules."""
