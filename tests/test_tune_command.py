@@ -37,8 +37,8 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """1,600 events of a small simulated shop."""
-    columns = simulated(1_600)
+    """4,000 events of a small simulated shop."""
+    columns = simulated(4_000)
     path = tmp_path / "shop.jsonl"
     rows = zip(columns.user_ids, columns.item_ids, columns.ts_ms.tolist(), strict=True)
     path.write_text("".join(json.dumps({"ts": ts, "user": user, "item": item}) + "\n" for user, item, ts in rows))
@@ -76,7 +76,7 @@ def test_json_says_what_was_tried_and_what_it_is_worth(runner: CliRunner, log: P
     assert found.keys() == {
         "events", "searched_events", "trials", "seed", "interrupted", "present", "best", "compare", "toml",
     }  # fmt: skip
-    assert (found["events"], found["searched_events"], found["trials"], found["seed"]) == (1_600, 400, 2, 1)
+    assert (found["events"], found["searched_events"], found["trials"], found["seed"]) == (4_000, 1_000, 2, 1)
     assert found["interrupted"] is False
     for which in ("present", "best"):
         assert found[which]["settings"].keys() == {each.name for each in SPACE}
