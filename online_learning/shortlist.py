@@ -2,7 +2,8 @@
 
 It is the user's own items; of those that the walks met, the best by four of the queries, by the user's interest, and
 by that and LONG98 together; the most popular at five half-lives, and what was chosen last by anyone; then the rest by
-LONG98, up to the cap. Scoring creates no state: everything here is scratch.
+LONG98, and where room is left more of what is popular, up to the cap. Scoring creates no state: everything here is
+scratch.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ BEST_SHORT, BEST_LONG, BEST_KNN, BEST_NEXT = (30, 16), (40, 16), (20, 0), (20, 8
 BEST_INTEREST, BEST_BOTH = (60, 0), (40, 0)
 PROPOSED_POPULAR = (20, 20)
 MOST_RECENT = (40, 40)
-"""By effort: items on the shortlist, and how many of each kind are proposed."""
+REST_POPULAR = (20, 0)
+"""By effort: items on the shortlist, and how many of each kind are proposed; `REST_POPULAR` where room is left."""
 
 
 @kernel
@@ -47,13 +49,11 @@ def shortlist(
     n = _best_by_query(s, p, n, effort)
     if BEST_INTEREST[effort] > 0:
         n = _best_by_interest(s, p, v, n, effort)
-    for which in POPULAR:
-        limit = min(cap, n + PROPOSED_POPULAR[effort])
-        for at in range(p.best_held[which]):
-            n = _propose(s, p, p.best[which, at], n, limit)
+    n = _propose_popular(s, p, n, PROPOSED_POPULAR[effort], cap)
     for at in range(min(MOST_RECENT[effort], r.held[0])):
         n = _propose(s, p, r.item[at], n, cap)
-    return _fill(s, p, n, cap)
+    n = _fill(s, p, n, cap)
+    return _propose_popular(s, p, n, REST_POPULAR[effort], cap)
 
 
 @inlined
@@ -71,6 +71,16 @@ def _propose_own(s: Scratch, p: Popularity, h: Histories, user: int, most: int, 
     n = 0
     for place in range(min(most, h.held[user])):
         n = _propose(s, p, h.item[user, place], n, cap)
+    return n
+
+
+@kernel
+def _propose_popular(s: Scratch, p: Popularity, n: int, each: int, cap: int) -> int:
+    """Append the best of each popularity count that are still open, `each` at most."""
+    for which in POPULAR:
+        limit = min(cap, n + each)
+        for at in range(p.best_held[which]):
+            n = _propose(s, p, p.best[which, at], n, limit)
     return n
 
 

@@ -201,7 +201,7 @@ def test_rank_measures_growth_and_what_the_shortlist_misses(tmp_path: Path) -> N
     assert all(p50 <= p99 for p50, p99 in zip(figures["rank_p50_us"], figures["rank_p99_us"], strict=True))
     missed = [figures[f"missed_{source}"] for source in SOURCES]
     assert [sum(shares) for shares in zip(figures["overlap"], *missed, strict=True)] == pytest.approx([1, 1], abs=1e-4)
-    assert figures["overlap"][0] >= 0.9  # most of so small a catalogue is on the shortlist
+    assert figures["overlap"][0] >= 0.95  # nearly all of so small a catalogue is on the shortlist
     assert set(found["ratios"]) == {"growth_p50", "growth_p99", "exhaustive_over_rank"}
 
 
