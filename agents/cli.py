@@ -26,6 +26,7 @@ COMMANDS = {
     "tune": "Search the settings that matter on a log, and report on the rest of it.",
     "weights": "Show what each signal of the learned blend counts for.",
     "vector": "Read out the interest vector of a user or an item.",
+    "snapshots": "List what is stored, verify it, or go back to it.",
     "bench": "Measure speed and freshness, each beside its baseline.",
     "doctor": "Say what is wrong with the set-up, and the remedy.",
 }

@@ -29,14 +29,15 @@ class Percentiles:
     n: int
     p50: float
     p99: float
+    max: float
 
 
 def percentiles(ms: list[float]) -> Percentiles:
-    """Return the median and the 99th percentile; never less than a value that was measured (rounded up in rank)."""
+    """Return the median, the 99th percentile and the most; each is one that was measured (rounded up in rank)."""
     if not ms:
-        return Percentiles(0, float("nan"), float("nan"))
-    p50, p99 = np.percentile(ms, (50, 99), method="higher")
-    return Percentiles(len(ms), float(p50), float(p99))
+        return Percentiles(0, float("nan"), float("nan"), float("nan"))
+    p50, p99, most = np.percentile(ms, (50, 99, 100), method="higher")
+    return Percentiles(len(ms), float(p50), float(p99), float(most))
 
 
 @dataclass(slots=True)

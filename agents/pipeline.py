@@ -39,8 +39,9 @@ from .intake import Intake
 from .order_log import OrderLog
 from .publisher import Publisher
 from .reporter import Reporter
+from .resume import Resumed, resume
 from .similar_items import SimilarItems
-from .snapshots import Resumed, SnapshotRefused, Snapshots, resume
+from .snapshots import SnapshotRefused, Snapshots
 from .status import Gauges, by_topic
 from .step_thread import SliceDone, StepStopped, StepThread
 from .warm_up import COMPILING, are_compiled, compile_kernels
@@ -220,6 +221,7 @@ class Pipeline(Service):
         # on from the snapshot: what is applied again is recorded again, in the same order
         parts.order.begin(resumed.step.seq)
         loaded = asyncio.wrap_future(resumed.step.warm_up())
+        parts.snapshots.follow(resumed.copy, resumed.chain)
         parts.thread.start(resumed.step, resumed.order)
         parts.publisher.start()
         if not are_compiled():

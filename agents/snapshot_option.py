@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import click
 
-from millstream.online_learning.snapshot import Dump, UnreadableSnapshot, list_snapshots, read_snapshot
+from millstream.online_learning.snapshot import Dump, list_snapshots, read_snapshot
+from millstream.online_learning.snapshot_file import UnreadableSnapshot
 from millstream.streams.settings import load_settings
 
 from .errors import Problem

@@ -1,4 +1,4 @@
-"""Snapshots as the worker takes and uses them: when, with what beside the state, and what a start does with one.
+"""Snapshots as the worker takes them: when, without stopping the stream, and with what beside the state.
 
 The state and its positions are the step's; beside them a snapshot says (`meta`) which topics the positions belong to,
 where each partition was begun, and whose lists were made but not yet published. Without the last, a crash between
@@ -11,78 +11,31 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from millstream.online_learning.config import LearningConfig
-from millstream.online_learning.order import OrderRecord
-from millstream.online_learning.snapshot import (
-    Dump,
-    UnreadableSnapshot,
-    list_snapshots,
-    read_newest,
-    snapshot_seq,
-    write_snapshot,
-)
-from millstream.online_learning.step import INTERACTIONS, Step
+from millstream.online_learning.live_copy import Changes, LiveCopy, Moment
+from millstream.online_learning.snapshot import Chain, Point, forget, next_turn, points
+from millstream.online_learning.snapshot_file import SnapshotWriter
+from millstream.online_learning.snapshot_store import Folder, Store, Writing
+from millstream.online_learning.step import Step
 from millstream.streams.errors import Unavailable
 from millstream.streams.source import Positions
 
-from .order_log import OrderLog, read_order
+from .made_with import made_with
+from .order_log import OrderLog
 from .step_thread import StepThread
 
 _SHARE_OF_TIME = 0.05
+_FEW_BYTES = 1 << 20
+"""What is left to copy when the last of it is copied between two events."""
+_MOST_PASSES = 6
 _log = logging.getLogger(__name__)
-
-
-class SnapshotUnusable(Unavailable):
-    """The newest snapshot cannot be read, or was made under other settings; the message has the file and the remedy."""
 
 
 class SnapshotRefused(Unavailable):
     """A snapshot could not be written; the message has the folder and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """A step to go on with, and where its inputs go on."""
-
-    step: Step
-    path: Path | None
-    """The snapshot it came from; None: a new, empty step."""
-    positions: dict[tuple[str, int], int]
-    """Next offset of each partition that was being read, also of those that had no record yet."""
-    topic_ids: dict[str, str]
-    unpublished: tuple[str, ...]
-    """Users whose lists have to be published again."""
-    order: list[OrderRecord]
-    """How what came after the snapshot was applied, as far as it was recorded."""
-
-
-def resume(config: LearningConfig, directory: Path, inputs: Sequence[str] = (INTERACTIONS,)) -> Resumed:
-    """Return the newest snapshot's step, or an empty one where there is none. Raises `SnapshotUnusable`."""
-    paths = list_snapshots(directory)
-    try:
-        dump = read_newest(directory)
-        if dump is None:
-            return Resumed(Step(config, inputs), None, {}, {}, (), read_order(directory, 0))
-        step = Step.load(config, dump, inputs)
-    except UnreadableSnapshot as error:
-        raise SnapshotUnusable(str(error)) from error
-    except ValueError as error:
-        raise SnapshotUnusable(f"{paths[-1]}: {error} (move {directory} away to learn anew from the log)") from error
-    meta = dump.header["meta"]
-    begun = {(topic, partition): offset for topic, partition, offset in meta.get("begun", [])}
-    return Resumed(
-        step=step,
-        path=paths[-1],
-        positions=begun | step.positions,
-        topic_ids=dict(meta.get("topic_ids", {})),
-        unpublished=tuple(meta.get("unpublished", [])),
-        order=read_order(directory, step.seq),
-    )
 
 
 class Snapshots:
@@ -105,13 +58,21 @@ class Snapshots:
         self.last: Path | None = None
         self._thread = thread
         self._directory = directory
+        self._store: Store = Folder(directory)
         self._every_s = every_s
         self._keep = keep
         self._unpublished = unpublished
         self._order = order
+        self._copy: LiveCopy | None = None
+        self._chain = Chain()
+        self._hash_known = False
         self._meta: dict[str, Any] = {}
         self._saved: tuple[dict[tuple[str, int], int], list[str]] | None = None
         self._turn = asyncio.Lock()
+
+    def follow(self, copy: LiveCopy, chain: Chain) -> None:
+        """Take snapshots from `copy`, the next one after what `chain` ends with."""
+        self._copy, self._chain = copy, chain
 
     def describe(self, *, topic_ids: dict[str, str], begun: Positions) -> None:
         """Set what every snapshot says of its topics: their ids, and where reading of each partition began."""
@@ -149,28 +110,63 @@ class Snapshots:
         Raises `SnapshotRefused` when it cannot be written, `StepStopped` when there is no state to copy any more.
         """
         async with self._turn:
-            dump = await self._thread.call(self._copy)
-            if dump is None:
+            positions = await self._thread.call(lambda step: step.positions | step.catalogue)
+            if self._copy is None or self._saved == (positions, sorted(self._unpublished())):
                 return self.last
-            unpublished = sorted(self._unpublished())
-            dump.header["meta"]["unpublished"] = unpublished
             try:
-                self.last = await asyncio.to_thread(write_snapshot, dump, self._directory, self._keep)
-                oldest = list_snapshots(self._directory)[0]
-                self._order.forget_before(snapshot_seq(oldest))
+                await self._write(self._copy)
             except OSError as error:
                 message = self._refusal(error)
                 _log.error("%s", message)
                 raise SnapshotRefused(message) from error
-            self._saved = (_positions(dump), unpublished)
             return self.last
 
-    def _copy(self, step: Step) -> Dump | None:
-        # on the step's thread: skipping costs a dictionary comparison, copying costs milliseconds
-        if self._saved == (step.positions | step.catalogue, []):
-            return None
+    async def _write(self, copy: LiveCopy) -> None:
+        """Copy the state, over and over what changed meanwhile; the last of it between two events."""
+        whole = self._chain.is_long
+        made = self._store.create()
+        try:
+            out = SnapshotWriter(made.file)
+            if whole or not self._hash_known:
+                everything = await self._thread.call(lambda _: copy.everything())
+                await asyncio.to_thread(_take_in, copy, everything, out if whole else None)
+                self._hash_known = True
+            for _ in range(_MOST_PASSES):
+                changes = await self._thread.call(lambda _: copy.changed())
+                await asyncio.to_thread(_take_in, copy, changes, out)
+                if changes.bytes < _FEW_BYTES:
+                    break
+            moment = await self._thread.call(lambda step: self._moment(step, copy))
+            unpublished = sorted(self._unpublished())
+            moment.header["meta"]["unpublished"] = unpublished
+            if not whole:
+                moment.header["after"] = self._chain.after
+            point, crc = await asyncio.to_thread(self._finish, copy, moment, out, made, whole)
+        except BaseException:
+            self._chain, self._hash_known = Chain(), False
+            made.give_up()
+            raise
+        self._chain.add((point.name, crc), out.bytes, whole)
+        self.last = self._directory / point.name
+        self._saved = (_positions(moment), unpublished)
+        self._order.forget_before(min(point.seq for point in points(self._store)))
+
+    def _moment(self, step: Step, copy: LiveCopy) -> Moment:
+        moment = copy.moment(dict(self._meta))
         self._order.begin(step.seq, self._thread.unfollowed)
-        return step.dump(dict(self._meta))
+        return moment
+
+    def _finish(
+        self, copy: LiveCopy, moment: Moment, out: SnapshotWriter, made: Writing, whole: bool
+    ) -> tuple[Point, int]:
+        copy.take_in(moment.copied, out)
+        moment.header.update(state_hash=copy.state_hash(moment), made_with=made_with())
+        crc = out.end(moment.header, moment.layout)
+        point = Point.at(next_turn(self._store), moment.header["seq"])
+        made.finish(point.name)
+        if whole:
+            forget(self._store, self._keep)
+        return point, crc
 
     def _refusal(self, error: OSError) -> str:
         return (
@@ -179,6 +175,11 @@ class Snapshots:
         )
 
 
-def _positions(dump: Dump) -> dict[tuple[str, int], int]:
-    positions = (*dump.header["positions"], *dump.header["catalogue"])
+def _take_in(copy: LiveCopy, changes: Changes, out: SnapshotWriter | None) -> None:
+    for copied in copy.copy(changes):
+        copy.take_in(copied, out)
+
+
+def _positions(moment: Moment) -> dict[tuple[str, int], int]:
+    positions = (*moment.header["positions"], *moment.header["catalogue"])
     return {(topic, partition): offset for topic, partition, offset in positions}

@@ -7,40 +7,43 @@ and kernels may hold on to what they were given.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .compiled import entry
+from .digest import MASK_128, TableDigest
+from .marks import HASH, Marks
 
-MASK_128 = (1 << 128) - 1
+Layout = Mapping[str, Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]]
+"""By table and array: the type, and the shape of all rows that may hold anything."""
+
+_HASHED_AT_ONCE = 16_384
+"""Rows, which are copied for it."""
 
 
 @dataclass(slots=True)
 class Table:
-    """Arrays that share one row addressing, and one dirty mark a row.
-
-    A writer sets `dirty[row] = 1` whenever it changes any array at `row`; the marks are cleared by `digest`.
-    """
+    """Arrays that share one row addressing, and one mark a row (`marks`)."""
 
     name: str
     rows: int
     used: Callable[[], int]
-    """How many rows, from the first, may hold anything: what is dumped."""
+    """How many rows, from the first, may hold anything: what is dumped. It never falls."""
     of: str
     """The vocabulary whose rows these are; empty: none's."""
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    marks: Marks = field(init=False)
     dirty: NDArray[np.uint8] = field(init=False)
-    _row_hash: NDArray[np.uint64] = field(init=False)
-    _sum: int = 0
+    """The marks that a writer sets: `dirty[row] = 1` whenever it changes any array at `row`."""
+    _digest: TableDigest = field(init=False)
 
     def __post_init__(self) -> None:
-        self.dirty = np.zeros(self.rows, np.uint8)
-        self._row_hash = np.zeros((self.rows, 2), np.uint64)
+        self.marks = Marks(self.rows)
+        self.dirty = self.marks.dirty
+        self._digest = TableDigest(self.name, self.rows)
 
     def array(self, name: str, dtype: DTypeLike, *shape: int) -> NDArray[Any]:
         """Declare and return a zeroed array of shape (rows, *shape)."""
@@ -54,21 +57,15 @@ class Table:
         self.dirty[rows] = 1
 
     def digest(self) -> int:
-        """Return the sum mod 2^128 of the hashes of all (table, array, row, bytes); a row of zeros counts 0.
+        """Return the sum mod 2^128 of the hashes of all rows (`TableDigest`).
 
         Costs a pass over the rows touched since the last call.
         """
-        touched = np.flatnonzero(self.dirty)
-        if len(touched):
-            before = self._row_hash[touched].copy()
-            after = np.zeros_like(before)
-            for name, array in self.arrays.items():
-                words = _as_bytes(array)
-                hash_rows(words, touched, _salt(self.name, name), after)
-            self._row_hash[touched] = after
-            self._sum = (self._sum + _sum_128(after) - _sum_128(before)) & MASK_128
-            self.dirty[touched] = 0
-        return self._sum
+        touched = self.marks.take(HASH)
+        for first in range(0, len(touched), _HASHED_AT_ONCE):
+            rows = touched[first : first + _HASHED_AT_ONCE]
+            self._digest.update(rows, {name: array[rows] for name, array in self.arrays.items()})
+        return self._digest.value
 
 
 @dataclass(slots=True)
@@ -106,25 +103,49 @@ class Arena:
                 copies[f"{table.name}/{name}"] = array[:used].copy()
         return copies
 
-    def load(self, copies: dict[str, NDArray[Any]]) -> None:
+    def load(self, copies: Mapping[str, NDArray[Any]]) -> None:
         """Fill a fresh arena from `dump`'s copies and mark every row as touched.
 
         Raises `ValueError` naming the array when one is missing, unknown, or of another type or shape.
         """
-        expected = {f"{table.name}/{name}" for table in self.tables.values() for name in table.arrays}
-        if expected != copies.keys():
-            odd = ", ".join(sorted(expected ^ copies.keys()))
-            raise ValueError(f"the snapshot's arrays differ from this version's: {odd}")
-        for table in self.tables.values():
-            for name, array in table.arrays.items():
-                saved = copies[f"{table.name}/{name}"]
-                if saved.dtype != array.dtype or saved.shape[1:] != array.shape[1:] or len(saved) > table.rows:
+        layout = layout_of(copies)
+        self.expect(layout)
+        for table, arrays in layout.items():
+            for name, (_, shape) in arrays.items():
+                self.put(table, slice(0, shape[0]), {name: copies[f"{table}/{name}"]})
+        self.mark(layout)
+
+    def expect(self, layout: Layout) -> None:
+        """Raise `ValueError` naming the array where a snapshot's are not this arena's, or have more rows."""
+        here = {f"{table.name}/{name}" for table in self.tables.values() for name in table.arrays}
+        there = {f"{table}/{name}" for table, arrays in layout.items() for name in arrays}
+        if here != there:
+            raise ValueError(f"the snapshot's arrays differ from this version's: {', '.join(sorted(here ^ there))}")
+        for table, arrays in layout.items():
+            for name, (dtype, shape) in arrays.items():
+                array = self.tables[table].arrays[name]
+                if dtype != array.dtype or shape[1:] != array.shape[1:] or shape[0] > len(array):
                     raise ValueError(
-                        f"{table.name}/{name} in the snapshot is {saved.dtype}{saved.shape}, "
+                        f"{table}/{name} in the snapshot is {dtype}{shape}, "
                         f"this configuration holds {array.dtype}{array.shape}; start with the settings it was made with"
                     )
-                array[: len(saved)] = saved
-                table.dirty[: len(saved)] = 1
+
+    def put(self, table: str, rows: slice | NDArray[np.int64], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Set what rows of a table hold, as `expect` has found right; `mark` comes after the last of them."""
+        for name, values in arrays.items():
+            self.tables[table].arrays[name][rows] = values
+
+    def mark(self, layout: Layout) -> None:
+        """Mark every row that a snapshot may hold something of as touched."""
+        for table, arrays in layout.items():
+            self.tables[table].dirty[: max(shape[0] for _, shape in arrays.values())] = 1
+
+    def layout(self) -> Layout:
+        """Return of each array the type, and the shape of the rows that may hold anything."""
+        return {
+            table.name: {name: (array.dtype, (table.used(), *array.shape[1:])) for name, array in table.arrays.items()}
+            for table in self.tables.values()
+        }
 
     def used_bytes(self) -> dict[str, int]:
         """Return the bytes in use, by table."""
@@ -134,50 +155,10 @@ class Arena:
         }
 
 
-def _as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    return array.reshape(len(array), -1).view(np.uint8)
-
-
-def _salt(table: str, array: str) -> np.uint64:
-    digest = hashlib.blake2b(f"{table}/{array}".encode(), digest_size=8).digest()
-    return np.uint64(int.from_bytes(digest, "little") | 1)
-
-
-def _sum_128(pairs: NDArray[np.uint64]) -> int:
-    """Sum (low, high) pairs exactly, mod 2^128."""
-    low, high = (sum(int(part) for part in _halves(pairs[:, side])) for side in (0, 1))
-    return (low + (high << 64)) & MASK_128
-
-
-def _halves(column: NDArray[np.uint64]) -> tuple[int, int]:
-    """Return the two addends of a uint64 column's exact sum: 32-bit halves cannot overflow a 64-bit accumulator."""
-    mask, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
-    return int((column & mask).sum()), int((column >> shift).sum()) << 32
-
-
-@entry
-def hash_rows(words: NDArray[np.uint8], rows: NDArray[np.int64], salt: np.uint64, out: NDArray[np.uint64]) -> None:
-    """Add to `out[n]` (two uint64 lanes) the hash of the bytes `words[rows[n]]`; a row of zeros adds nothing.
-
-    Two multiply-xorshift lanes over the bytes, 8 at a time (constants of SplitMix64 and MurmurHash3's finaliser).
-    """
-    width = words.shape[1]
-    for n in range(len(rows)):
-        row = rows[n]
-        a = np.uint64(salt) ^ (np.uint64(row) * np.uint64(0x9E3779B97F4A7C15))
-        b = np.uint64(salt) * np.uint64(0xD6E8FEB86659FD93) + np.uint64(row)
-        anything = np.uint64(0)
-        at = 0
-        while at < width:
-            word = np.uint64(0)
-            for byte in range(min(8, width - at)):
-                word |= np.uint64(words[row, at + byte]) << np.uint64(8 * byte)
-            anything |= word
-            a = (a ^ word) * np.uint64(0xFF51AFD7ED558CCD)
-            a ^= a >> np.uint64(33)
-            b = (b + word) * np.uint64(0xC4CEB9FE1A85EC53)
-            b ^= b >> np.uint64(29)
-            at += 8
-        if anything != np.uint64(0):
-            out[n, 0] += a
-            out[n, 1] += b
+def layout_of(copies: Mapping[str, NDArray[Any]]) -> Layout:
+    """Return the layout of arrays by `table/array`."""
+    layout: dict[str, dict[str, tuple[np.dtype[Any], tuple[int, ...]]]] = {}
+    for name, array in copies.items():
+        table, _, column = name.partition("/")
+        layout.setdefault(table, {})[column] = (array.dtype, array.shape)
+    return layout

@@ -34,7 +34,7 @@ class LearningConfig:
     consumed_per_user: int = 32
     """With `exclude_consumed`: the same on average, over `max_users`."""
     first_trained: int = 8_192
-    """Events that train the blend whatever the effort, the first ones: they teach it most."""
+    """Until so many events have trained the blend, one in four does at least: the first ones teach it most."""
     shared_repeats: int = 8
     """Choices of one item by one user, in weights, that count for other users at once, up to 200; 0: all."""
     shared_repeat_s: int = 4 * 3600

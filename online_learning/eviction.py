@@ -20,7 +20,6 @@ comes back before the end of a round is a new one.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -32,6 +31,7 @@ from numpy.typing import NDArray
 
 from .arena import Arena
 from .config import LearningConfig
+from .digest import hash_128
 from .popularity import NEVER
 from .vocabulary import Vocabulary
 
@@ -188,7 +188,6 @@ class Eviction:
         total = 0
         for turnover in self._turnovers:
             if turnover.round is not None:
-                digest = hashlib.blake2b(f"{turnover.vocabulary.name}/{turnover.round}".encode(), digest_size=16)
-                digest.update(turnover.vocabulary.limbo.tobytes())
-                total += int.from_bytes(digest.digest(), "little")
+                limbo = turnover.vocabulary.limbo.tobytes()
+                total += hash_128(f"{turnover.vocabulary.name}/{turnover.round}", limbo)
         return total

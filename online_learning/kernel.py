@@ -34,6 +34,8 @@ from .shortlist import FULL, LEAN
 from .signal import DISMISSED, POPULAR, PRICE
 from .vocabulary import NOT_ADMITTED
 
+FIRST_EVERY = 4
+"""Of the first events, one in so many trains at least, whatever the effort."""
 SERVING_GAP_MS = 10_000
 """A published list is made for a look this long after the event: the gap to the next one is not known yet."""
 
@@ -109,14 +111,14 @@ def learn_events(
 
     That is the end, or sooner where an event has filled the open block of the interest vectors, which is then for the
     caller to turn. `items` is how many item rows are given out. One event in `train_every`, by `seq`, is ranked,
-    measured and trained on, and every one until the blend has learned from `first_trained`; all are counted and
-    remembered. Lists are lean where not every event trains; `buys` has a row for each of `lists`, or none where no such
-    list is made.
+    measured and trained on, and one in `FIRST_EVERY` at least until the blend has learned from `first_trained`; all are
+    counted and remembered. Lists are lean where not every event trains; `buys` has a row for each of `lists`, or none
+    where no such list is made.
     """
     for at in range(first, len(e.user)):
         user, item, ts_ms, seq = e.user[at], e.item[at], e.ts_ms[at], e.seq[at]
         if user >= 0 and item >= 0 and e.away[at] == 0:
-            train = seq % train_every == 0 or m.blend.trained[0] < first_trained
+            train = seq % train_every == 0 or (seq % FIRST_EVERY == 0 and m.blend.trained[0] < first_trained)
             weight = e.weight[at] * rating_weight(m.ratings, user, e.rating[at])
             _one_event(
                 m,

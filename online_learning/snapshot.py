@@ -1,56 +1,71 @@
-"""Snapshots: state and the positions it contains, in one file that is whole or not there.
+"""Snapshots: state and the positions it contains. One that is whole, and what changed since, and since that.
 
-A file is an uncompressed zip of `.npy` arrays (its CRC-32 guards every member) with a JSON header, written beside its
-place, flushed to disk, then renamed. Its name holds the event number it was made at, so the newest sorts last.
+A name holds the event number it was made at and a running number, of which the newest has the greatest. Each file is
+there whole or not at all (`snapshot_store`), and guarded by checksums (`snapshot_file`). One that holds changes only is
+read behind the one it names, and that behind another, back to a whole one; so any of them can be gone back to.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import struct
-import zipfile
-import zlib
-from collections.abc import Collection
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .arena import Arena
-
-FORMAT = 1
-HEADER = "header.json"
-_DAMAGE = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    RuntimeError,
-    EOFError,
-    ArithmeticError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
+from .arena import Arena, Layout, layout_of
+from .snapshot_file import (
+    Ids,
+    Rows,
+    SnapshotFile,
+    SnapshotWriter,
+    UnreadableSnapshot,
+    damaged,
+    rows_at_once,
 )
-"""What `zipfile` and `numpy` raise on bytes that are not what was written: a flipped flag reads as encryption, a
-version as one they do not know."""
+from .snapshot_store import Folder, Store, writing
+from .snapshot_zip import FIRST_BYTES, read_zip
+
+USERS, ITEMS, CATEGORIES = "users", "items", "categories"
+_NAME = re.compile(r"state-(\d{16})(?:-(\d{6}))?\.snapshot")
+IDS_AT_ONCE = 8_192
 
 
-class UnreadableSnapshot(ValueError):
-    """A snapshot file that is damaged, or of a newer format."""
+class Saved(Protocol):
+    """State that was kept, to go on from."""
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What it says of the state beside tables and ids."""
+
+    @property
+    def users(self) -> list[str]:
+        """User ids by row."""
+
+    @property
+    def items(self) -> list[str]:
+        """Item ids by row."""
+
+    @property
+    def categories(self) -> list[str]:
+        """Categories by row."""
+
+    def fill(self, arena: Arena) -> None:
+        """Fill the tables that a fresh `arena` declares; others are left out. Raises `ValueError` as `Arena.load`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """A copy of all state: arrays by `table/array`, the ids of both vocabularies by row, and the header."""
+    """A copy of all state: arrays by `table/array`, the ids of the vocabularies by row, and the header."""
 
     header: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
     users: list[str]
     items: list[str]
+    categories: list[str] = field(default_factory=list)
 
     @property
     def seq(self) -> int:
@@ -62,62 +77,147 @@ class Dump:
         arena.load({name: array for name, array in self.arrays.items() if _table(name) in arena.tables})
 
 
-def write_snapshot(dump: Dump, directory: Path, keep: int) -> Path:
-    """Write `dump` so that it is there whole or not at all; afterwards the `keep` newest remain. Return its path."""
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"state-{dump.seq:016d}.snapshot"
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            ids = {"users": dump.users, "items": dump.items}
-            header = {"format": FORMAT, **dump.header, **ids, "arrays": list(dump.arrays)}
-            archive.writestr(HEADER, json.dumps(header, ensure_ascii=True))
-            for name, array in dump.arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-    _sync(directory)
-    for old in [*list_snapshots(directory)[:-keep], *directory.glob("state-*.partial")]:
-        old.unlink(missing_ok=True)
-    return path
+@dataclass(frozen=True, slots=True, order=True)
+class Point:
+    """A snapshot that can be gone back to, by its file."""
+
+    turn: int
+    """Its running number; 0 in format 1."""
+    seq: int
+    """Events it contains."""
+    name: str
+
+    @classmethod
+    def at(cls, turn: int, seq: int) -> Point:
+        """Return the point of a new file."""
+        return cls(turn, seq, f"state-{seq:016d}-{turn:06d}.snapshot")
 
 
-def list_snapshots(directory: Path) -> list[Path]:
-    """Return the snapshot files of a directory, oldest first."""
-    return sorted(directory.glob("state-*.snapshot"))
+class Stored:
+    """The files of one point, a whole one first. Raises `UnreadableSnapshot` where one is missing or not whole.
+
+    What the rows and ids are is read, and their checksums looked at, when it is asked for.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.files = _chain(store, name)
+        self.header: dict[str, Any] = {key: value for key, value in self.newest.header.items() if key != "after"}
+        self._ids: dict[str, list[str]] | None = None
+
+    @property
+    def newest(self) -> SnapshotFile:
+        """The file of the point itself."""
+        return self.files[-1]
+
+    @property
+    def users(self) -> list[str]:
+        """User ids by row."""
+        return self._read_ids()[USERS]
+
+    @property
+    def items(self) -> list[str]:
+        """Item ids by row."""
+        return self._read_ids()[ITEMS]
+
+    @property
+    def categories(self) -> list[str]:
+        """Categories by row."""
+        return self._read_ids()[CATEGORIES]
+
+    def fill(self, arena: Arena) -> None:
+        """Fill the tables that a fresh `arena` declares; others are left out. Raises `ValueError` as `Arena.load`."""
+        layout = {table: kept for table, kept in self.newest.layout.items() if table in arena.tables}
+        arena.expect(layout)
+        for frame in self._rows(layout):
+            arena.put(frame.table, frame.rows, frame.arrays)
+        arena.mark(layout)
+
+    def dump(self, tables: Collection[str] | None = None) -> Dump:
+        """Return a copy in memory, with `tables` only the arrays of these."""
+        layout = {name: kept for name, kept in self.newest.layout.items() if tables is None or name in tables}
+        arrays = {
+            f"{table}/{name}": np.zeros(shape, dtype)
+            for table, kept in layout.items()
+            for name, (dtype, shape) in kept.items()
+        }
+        for frame in self._rows(layout):
+            for name, values in frame.arrays.items():
+                arrays[f"{frame.table}/{name}"][frame.rows] = values
+        return Dump(self.header, arrays, self.users, self.items, self.categories)
+
+    def _rows(self, layout: Layout) -> Iterable[Rows]:
+        for file in self.files:
+            if any(_rows_of(file.layout.get(table, {})) != _rows_of(kept) for table, kept in layout.items()):
+                raise damaged(file.place, "its arrays are others than those of what comes after it")
+            yield from (frame for frame in file.frames(layout) if isinstance(frame, Rows))
+
+    def _read_ids(self) -> dict[str, list[str]]:
+        if self._ids is None:
+            ids: dict[str, list[str]] = {USERS: [], ITEMS: [], CATEGORIES: []}
+            for file in self.files:
+                for frame in file.frames(()):
+                    if isinstance(frame, Ids):
+                        known = ids[frame.vocabulary]
+                        known += [""] * (max(frame.rows, default=-1) + 1 - len(known))
+                        for row, id_ in zip(frame.rows, frame.ids, strict=True):
+                            known[row] = id_
+            self._ids = ids
+        return self._ids
 
 
-def snapshot_seq(path: Path) -> int:
-    """Return the event number in a snapshot file's name."""
-    return int(path.stem.removeprefix("state-"))
+@dataclass(slots=True)
+class Chain:
+    """What the next file comes after: the newest one's name and checksum, and how much stands since the whole one."""
+
+    after: tuple[str, int] | None = None
+    """None: the next one has to be whole."""
+    whole_bytes: int = 0
+    changes_bytes: int = 0
+
+    @classmethod
+    def of(cls, stored: Stored) -> Chain:
+        """Return the chain that a snapshot read back ends."""
+        files = stored.files
+        return cls(
+            (stored.newest.name, stored.newest.crc), files[0].bytes, sum(file.bytes for file in files) - files[0].bytes
+        )
+
+    @property
+    def is_long(self) -> bool:
+        """Whether what changed takes half as much as the whole: from then on reading it back would take too long."""
+        return self.after is None or 2 * self.changes_bytes > self.whole_bytes
+
+    def add(self, after: tuple[str, int], file_bytes: int, whole: bool) -> None:
+        """Note a file that was written."""
+        self.after = after
+        if whole:
+            self.whole_bytes, self.changes_bytes = file_bytes, 0
+        else:
+            self.changes_bytes += file_bytes
+
+
+def points(store: Store) -> list[Point]:
+    """Return the snapshots of a store, oldest first. Raises `OSError`."""
+    found = ((_NAME.fullmatch(name), name) for name in store.names())
+    return sorted(Point(int(match[2] or 0), int(match[1]), name) for match, name in found if match)
+
+
+def open_snapshot(store: Store, name: str) -> Saved:
+    """Return a snapshot to go on from. Raises `UnreadableSnapshot`, at once or when it is used."""
+    return Stored(store, name) if not _is_zip(store, name) else _dump(store, name, None)
 
 
 def read_snapshot(path: Path, tables: Collection[str] | None = None) -> Dump:
-    """Read one snapshot back, with `tables` only the arrays of these. Raises `UnreadableSnapshot` with what to do."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            header = json.loads(archive.read(HEADER))
-            if header["format"] > FORMAT:
-                raise UnreadableSnapshot(
-                    f"{path}: format {header['format']}, this version reads up to {FORMAT}; "
-                    "run the version that wrote it"
-                )
-            users, items, names = header.pop("users"), header.pop("items"), header.pop("arrays")
-            found = [name.removesuffix(".npy") for name in archive.namelist() if name != HEADER]
-            if found != names:  # the archive's table of contents has no checksum of its own
-                raise ValueError("arrays are missing")
-            arrays = {}
-            for name in names:
-                if tables is None or _table(name) in tables:
-                    with archive.open(f"{name}.npy") as member:
-                        arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
-    except _DAMAGE as error:
-        if isinstance(error, UnreadableSnapshot):
-            raise
-        raise UnreadableSnapshot(f"{path}: damaged ({error}); delete it to start from the one before") from error
-    return Dump(header, arrays, users, items)
+    """Return a copy of a snapshot, with `tables` only the arrays of these. Raises `UnreadableSnapshot`."""
+    store = Folder(path.parent)
+    if _is_zip(store, path.name):
+        return _dump(store, path.name, tables)
+    return Stored(store, path.name).dump(tables)
+
+
+def list_snapshots(directory: Path) -> list[Path]:
+    """Return the snapshot files of a folder, oldest first."""
+    return [directory / point.name for point in points(Folder(directory))]
 
 
 def read_newest(directory: Path) -> Dump | None:
@@ -126,14 +226,85 @@ def read_newest(directory: Path) -> Dump | None:
     return read_snapshot(paths[-1]) if paths else None
 
 
+def write_snapshot(dump: Dump, directory: Path, keep: int) -> Path:
+    """Write `dump` as a snapshot that is whole; afterwards the `keep` newest such remain. Return its path."""
+    store = Folder(directory)
+    point = Point.at(next_turn(store), dump.seq)
+    ids = {USERS: dump.users, ITEMS: dump.items, CATEGORIES: dump.categories}
+    layout = layout_of(dump.arrays)
+    with writing(store, point.name) as file:
+        out = SnapshotWriter(file)
+        for table, kept in layout.items():
+            arrays = {name: dump.arrays[f"{table}/{name}"] for name in kept}
+            for rows in stretches(min(map(len, arrays.values())), rows_at_once(arrays)):
+                out.rows(table, rows, {name: array[rows] for name, array in arrays.items()})
+        for vocabulary, held in ids.items():
+            for rows in stretches(len(held), IDS_AT_ONCE):
+                out.ids(vocabulary, rows, held[rows])
+        out.end(dump.header, layout)
+    forget(store, keep)
+    return directory / point.name
+
+
+def next_turn(store: Store) -> int:
+    """Return the running number of the next file."""
+    return 1 + max((point.turn for point in points(store)), default=0)
+
+
+def forget(store: Store, keep: int) -> None:
+    """Remove all that came before the `keep` newest whole snapshots; what cannot be read is left alone."""
+    whole = []
+    for point in reversed(points(store)):
+        try:
+            if _is_zip(store, point.name) or SnapshotFile(store, point.name).after is None:
+                whole.append(point)
+        except UnreadableSnapshot:
+            continue
+        if len(whole) == keep:
+            for older in points(store):
+                if older < point:
+                    store.remove(older.name)
+            return
+
+
+def stretches(rows: int, at_once: int) -> Iterable[slice]:
+    """Yield stretches of so many rows, one after the other."""
+    return (slice(first, min(rows, first + at_once)) for first in range(0, rows, at_once))
+
+
+def _chain(store: Store, name: str) -> list[SnapshotFile]:
+    files: list[SnapshotFile] = []
+    while True:
+        file = SnapshotFile(store, name)
+        if files and files[0].after is not None and file.crc != files[0].after[1]:
+            raise damaged(files[0].place, f"{name} is not the file it comes after")
+        files.insert(0, file)
+        if file.after is None:
+            return files
+        name = file.after[0]
+
+
+def _is_zip(store: Store, name: str) -> bool:
+    try:
+        with store.open(name) as file:
+            return file.read(len(FIRST_BYTES)) == FIRST_BYTES
+    except OSError as error:
+        raise damaged(f"{store.address}/{name}", error) from error
+
+
+def _dump(store: Store, name: str, tables: Collection[str] | None) -> Dump:
+    try:
+        with store.open(name) as file:
+            return Dump(*read_zip(f"{store.address}/{name}", file, tables))
+    except OSError as error:
+        raise damaged(f"{store.address}/{name}", error) from error
+
+
+def _rows_of(arrays: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]) -> dict[str, object]:
+    """Return the type of each array of a table and the shape of one row."""
+    return {name: (dtype, shape[1:]) for name, (dtype, shape) in arrays.items()}
+
+
 def _table(name: str) -> str:
     """Return the table that the array `table/array` is of."""
     return name.partition("/")[0]
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,7 +7,6 @@ stale and changes nothing, so redelivery is harmless; a chunk that leaves a gap 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
@@ -20,13 +19,14 @@ from millstream.schemas.columns import Chunk, InteractionColumns, ItemColumns
 from millstream.schemas.records import Kind
 
 from .applied import Applied
-from .arena import MASK_128, Arena
+from .arena import Arena
 from .blend import blend
 from .catalogue import describe
 from .categories import categories
 from .config import LearningConfig
 from .consumed import consumed
 from .covisitation import covisitation
+from .digest import hash_128, hash_text
 from .dismissals import dismissals
 from .forgetting import eviction
 from .histories import histories
@@ -48,7 +48,7 @@ from .ratings import ratings
 from .recency import recency
 from .similar import SIMILAR, Changed, list_similar
 from .slate_maker import Ranked, joined, list_all, reserve_lists
-from .snapshot import Dump
+from .snapshot import Dump, Saved
 from .starting_weights import starting_weights
 from .vocabulary import NOT_ADMITTED, Vocabulary
 
@@ -204,14 +204,17 @@ class Step:
 
     def state_hash(self) -> str:
         """Return 32 hex digits over everything that learning and ranking read, positions included."""
-        total = self.arena.digest() + self.users.digest() + self.items.digest() + self.categories.digest()
-        total += self._eviction.digest()
+        vocabularies = (self.users, self.items, self.categories)
+        return hash_text(self.arena.digest() + sum(each.digest() for each in vocabularies) + self.rest())
+
+    def rest(self) -> int:
+        """Return the hash of what is in no table and no vocabulary: positions, counters, rounds of eviction."""
+        total = self._eviction.digest()
         for (topic, partition), position in self.positions.items():
-            total += _hash_128(f"position/{self.inputs.index(topic)}/{partition}/{position}")
+            total += hash_128(f"position/{self.inputs.index(topic)}/{partition}/{position}")
         for (_, partition), position in self.catalogue.items():
-            total += _hash_128(f"catalogue/{partition}/{position}")
-        total += _hash_128(f"counters/{self.seq}/{self.generation}/{self.last_ms}")
-        return f"{total & MASK_128:032x}"
+            total += hash_128(f"catalogue/{partition}/{position}")
+        return total + hash_128(f"counters/{self.seq}/{self.generation}/{self.last_ms}")
 
     def bytes_used(self) -> dict[str, int]:
         """Return the bytes of state in use, by table of the arena."""
@@ -219,46 +222,48 @@ class Step:
 
     def dump(self, meta: dict[str, Any] | None = None) -> Dump:
         """Return a copy of all state, with the positions it contains. `meta` is the caller's own, JSON-able."""
-        header = {
+        return Dump(self.header(meta), self.arena.dump(), self.users.ids[:], self.items.ids[:], self.categories.ids[:])
+
+    def header(self, meta: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return what a snapshot says of the state beside its tables and ids, JSON-able."""
+        return {
             "config": _plain(self.config),
             "seq": self.seq,
             "generation": self.generation,
             "last_ms": self.last_ms,
             "positions": [[topic, partition, end] for (topic, partition), end in self.positions.items()],
             "catalogue": [[topic, partition, end] for (topic, partition), end in self.catalogue.items()],
-            "categories": self.categories.ids[:],
             "eviction": self._eviction.saved(),
             "meta": meta or {},
         }
-        return Dump(header, self.arena.dump(), users=self.users.ids[:], items=self.items.ids[:])
 
     @classmethod
-    def load(cls, config: LearningConfig, dump: Dump, inputs: Sequence[str] = (INTERACTIONS,)) -> Step:
-        """Return a step that goes on where `dump` was made; its state hash is the dumped one's.
+    def load(cls, config: LearningConfig, saved: Saved, inputs: Sequence[str] = (INTERACTIONS,)) -> Step:
+        """Return a step that goes on where it was saved; its state hash is that one's.
 
         Raises `ValueError` naming the setting when `config` differs from the one it was made with.
         """
-        saved = dump.header["config"]
+        made_with = saved.header["config"]
         odd = [
-            f"learning.{key} = {value!r}, was {saved.get(key)!r}"
+            f"learning.{key} = {value!r}, was {made_with[key]!r}"
             for key, value in _plain(config).items()
-            if saved.get(key) != value
+            if made_with.get(key, value) != value
         ]
         if odd:
             raise ValueError(
                 f"the snapshot was made with other settings: {'; '.join(odd)}; put them back, or start without it"
             )
         # an input no longer in the settings keeps its place behind the others: its events are in the state
-        gone = sorted({topic for topic, _, _ in dump.header["positions"]}.difference(inputs))
+        gone = sorted({topic for topic, _, _ in saved.header["positions"]}.difference(inputs))
         step = cls(config, (*inputs, *gone))
-        step.seq = dump.header["seq"]
-        step.generation = dump.header["generation"]
-        step.last_ms = dump.header["last_ms"]
-        step.positions = {(topic, partition): end for topic, partition, end in dump.header["positions"]}
-        step.catalogue = {(topic, partition): end for topic, partition, end in dump.header.get("catalogue", [])}
-        step._eviction.restore({"users": dump.users, "items": dump.items}, dump.header.get("eviction", {}))
-        step.categories.rows(dump.header["categories"])
-        step.arena.load(dump.arrays)
+        step.seq = saved.header["seq"]
+        step.generation = saved.header["generation"]
+        step.last_ms = saved.header["last_ms"]
+        step.positions = {(topic, partition): end for topic, partition, end in saved.header["positions"]}
+        step.catalogue = {(topic, partition): end for topic, partition, end in saved.header.get("catalogue", [])}
+        step._eviction.restore({"users": saved.users, "items": saved.items}, saved.header.get("eviction", {}))
+        step.categories.rows(saved.categories)
+        saved.fill(step.arena)
         step._trainer.resume()
         return step
 
@@ -373,7 +378,3 @@ class Step:
 def _plain(config: LearningConfig) -> dict[str, Any]:
     """Return the settings as JSON gives them back."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
-
-
-def _hash_128(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")

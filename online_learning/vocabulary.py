@@ -6,14 +6,14 @@ new id gets the lowest free row.
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .arena import MASK_128
+from .digest import IdsDigest
+from .marks import HASH, Marks
 
 NOT_ADMITTED = -1
 """The row of an id that came when no row was free."""
@@ -37,9 +37,9 @@ class Vocabulary:
         """Rows that went from one id to another, since `release` or since whoever follows them cleared this."""
         self._rows: dict[str, int] = {}
         self._free: list[int] = []  # a heap, of rows given before
-        self._touched = np.zeros(capacity, np.bool_)  # since the last digest
-        self._hashed: list[str] = []  # ids as of the last digest
-        self._sum = 0
+        self.marks = Marks(capacity)
+        """Rows that an id came to or went from."""
+        self._digest = IdsDigest(name)
         self.restore(ids)
 
     def __len__(self) -> int:
@@ -73,14 +73,15 @@ class Vocabulary:
                 else:
                     break
                 self._rows[id_] = row
-                self.is_held[row] = self._touched[row] = True
+                self.is_held[row] = True
+                self.marks.dirty[row] = 1
             found = [self._rows.get(id_, NOT_ADMITTED) for id_ in ids]
         return np.array(found, np.int32)
 
     def forget(self, rows: NDArray[np.int64]) -> None:
         """Forget the ids of `rows`, which are ids'; the rows are in limbo then."""
         self.is_held[rows] = False
-        self._touched[rows] = True
+        self.marks.dirty[rows] = 1
         for row in rows.tolist():
             del self._rows[self.ids[row]]
             self.ids[row] = NO_ID
@@ -99,21 +100,10 @@ class Vocabulary:
         self.limbo = np.array(limbo, np.int64)
         self._free = sorted({row for row, id_ in enumerate(ids) if id_ == NO_ID}.difference(limbo))
         self.is_held[list(self._rows.values())] = True
-        self._touched[: len(ids)] = True
+        self.marks.dirty[: len(ids)] = 1
 
     def digest(self) -> int:
         """Return the sum mod 2^128 of a hash per (name, row, id); costs a pass over the rows that changed since."""
-        self._hashed += [NO_ID] * (len(self.ids) - len(self._hashed))
-        touched = np.flatnonzero(self._touched)
-        for row in touched.tolist():
-            before, after = self._hashed[row], self.ids[row]
-            self._sum = (self._sum + self._hash(row, after) - self._hash(row, before)) & MASK_128
-            self._hashed[row] = after
-        self._touched[touched] = False
-        return self._sum
-
-    def _hash(self, row: int, id_: str) -> int:
-        if id_ == NO_ID:
-            return 0
-        digest = hashlib.blake2b(f"{self.name}/{row}/{id_}".encode(), digest_size=16).digest()
-        return int.from_bytes(digest, "little")
+        touched = self.marks.take(HASH).tolist()
+        self._digest.update(touched, [self.ids[row] for row in touched])
+        return self._digest.value

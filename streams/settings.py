@@ -203,7 +203,8 @@ class Snapshots(_Section):
 
     directory: Path = Path("snapshots")
     every_s: float = Field(default=5.0, gt=0)
-    keep: int = Field(default=3, ge=1)
+    keep: int = Field(default=2, ge=1)
+    """Whole ones; each with the changes that came after it."""
     start: Literal["earliest", "latest"] | Annotated[int, Field(ge=0)] = "earliest"
     """Where a worker without a snapshot begins: `earliest`, `latest`, or a time in ms since the epoch."""
 

@@ -92,16 +92,18 @@ def test_loop_measures_the_worker_against_bare_faust(kafka: LocalKafka, redis_ur
 
 
 def test_freshness_counts_every_event(kafka: LocalKafka, redis_url: str, tmp_path: Path) -> None:
-    """Both the worker's and the floor's figures are over all events offered; a log of one's own will do."""
+    """Both the worker's and the floor's figures are over all events offered; not over those learned before."""
     log = tmp_path / "logs" / "clicks.jsonl"
     log.parent.mkdir()
     rows = [{"user": f"u{n % 40}", "item": f"i{n % 7}", "ts": 1_700_000_000_000 + n} for n in range(700)]
     log.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (empty := tmp_path / "cwd").mkdir()
-    options = ("--log", str(log), "--rate", "500", "--seconds", "1.2")
+    options = ("--log", str(log), "--rate", "500", "--seconds", "1.2", "--after", "60")
     found = bench("freshness", *options, env=variables(kafka.bootstrap, redis_url), cwd=empty)
-    assert found["figures"]["events"] == found["baseline"]["events"] == 600
-    assert found["figures"]["freshness_p50_ms"] <= found["figures"]["freshness_p99_ms"]
+    figures = found["figures"]
+    assert figures["events"] == found["baseline"]["events"] == 600
+    assert figures["learned_before"] == 60
+    assert figures["freshness_p50_ms"] <= figures["freshness_p99_ms"] <= figures["freshness_max_ms"]
     assert found["baseline"]["freshness_p50_ms"] <= found["baseline"]["freshness_p99_ms"]
     assert left_behind(kafka.bootstrap, redis_url) == set()
 
@@ -334,6 +336,7 @@ def test_the_report_is_plain_json_and_a_table() -> None:
         ["nope"],
         ["loop", "--runs", "0"],
         ["freshness", "--rate", "0"],
+        ["freshness", "--after", "-1"],
         ["learn", "--limit", "0"],
         ["rank", "--items", "9"],
     ],

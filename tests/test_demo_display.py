@@ -33,7 +33,7 @@ QUALITY: Figures = {
 POPULARITY: Figures = {
     "n": 300, "hit@10": 0.08, "ndcg@10": 0.04, "mrr@20": 0.03, "lists": 480, "coverage": 0.0062, "novelty": 7.0,
 }  # fmt: skip
-NOTHING = Percentiles(0, math.nan, math.nan)
+NOTHING = Percentiles(0, math.nan, math.nan, math.nan)
 START = View(
     log="MovieLens 100K",
     through="Kafka at 127.0.0.1:9092",
@@ -56,7 +56,7 @@ MIDDLE = replace(
     events_per_s=998.4,
     lists=480,
     dead_letters=10,
-    freshness=Percentiles(480, 9.34, 87.2),
+    freshness=Percentiles(480, 9.34, 87.2, 91.0),
     quality=QUALITY,
     popularity=POPULARITY,
 )
@@ -187,7 +187,7 @@ SUMMARY = Summary(
     users=94,
     slates=900,
     dead_letters=0,
-    freshness=Percentiles(1_000, 9.3456, 80.0),
+    freshness=Percentiles(1_000, 9.3456, 80.0, 90.0),
     effort="full",
     state_hash="ab" * 16,
     quality=QUALITY,

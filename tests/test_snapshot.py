@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
+import gzip
+import io
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,20 @@ from logs import chunk_of, columns_of, random_log
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.snapshot import (
-    FORMAT,
-    HEADER,
     Dump,
-    UnreadableSnapshot,
+    forget,
     list_snapshots,
+    open_snapshot,
+    points,
     read_newest,
     read_snapshot,
     write_snapshot,
 )
+from millstream.online_learning.snapshot_file import FORMAT, MAGIC, SnapshotFile, SnapshotWriter, UnreadableSnapshot
+from millstream.online_learning.snapshot_store import Folder, writing
 from millstream.online_learning.step import Step
 
+FIXTURES = Path(__file__).parent / "fixtures"
 CONFIG = LearningConfig(max_users=200, max_items=100)
 
 
@@ -33,16 +36,17 @@ def dump_at(seq: int, fill: int = 1) -> Dump:
     """A small dump with arrays of several kinds."""
     arrays: dict[str, np.ndarray[Any, Any]] = {
         "part/value": np.full((3, 2), fill, np.float32),
-        "part/when": np.arange(5, dtype=np.int64) * fill,
+        "part/when": np.arange(3, dtype=np.int64) * fill,
         "other/empty": np.zeros((0, 4), np.int32),
     }
-    return Dump({"seq": seq, "config": {}, "positions": [["t", 0, seq]], "meta": {}}, arrays, ["ü", "u/2"], ["i"])
+    header = {"seq": seq, "config": {}, "positions": [["t", 0, seq]], "meta": {}}
+    return Dump(header, arrays, ["ü", "u/2"], ["i"], ["film"])
 
 
 def same(one: Dump, other: Dump) -> bool:
     return (
-        one.header == {key: value for key, value in other.header.items() if key != "format"}
-        and (one.users, one.items) == (other.users, other.items)
+        one.header == other.header
+        and (one.users, one.items, one.categories) == (other.users, other.items, other.categories)
         and one.arrays.keys() == other.arrays.keys()
         and all(
             one.arrays[name].dtype == other.arrays[name].dtype
@@ -108,26 +112,74 @@ def test_a_write_that_fails_leaves_the_old_snapshot(tmp_path: Path, monkeypatch:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np.lib.format, "write_array", full)
+    monkeypatch.setattr(SnapshotWriter, "ids", full)
     with pytest.raises(OSError, match="No space"):
         write_snapshot(dump_at(6), tmp_path, keep=1)
-    assert list_snapshots(tmp_path) == [path]
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
     assert same(dump_at(5), read_snapshot(path))
 
 
-def test_a_snapshot_at_the_same_event_replaces_the_older_one(tmp_path: Path) -> None:
-    """Positions can move without an event: the later copy counts."""
-    write_snapshot(dump_at(5, fill=1), tmp_path, keep=3)
-    path = write_snapshot(dump_at(5, fill=2), tmp_path, keep=3)
-    assert list_snapshots(tmp_path) == [path]
-    assert same(dump_at(5, fill=2), read_snapshot(path))
+def test_the_newest_is_the_one_written_last(tmp_path: Path) -> None:
+    """Not the one of most events: after going back to an older one, what follows it counts."""
+    for seq in (900, 5, 5, 10**15, 20):
+        write_snapshot(dump_at(seq), tmp_path, keep=9)
+    assert [read_snapshot(path).seq for path in list_snapshots(tmp_path)] == [900, 5, 5, 10**15, 20]
+    newest = read_newest(tmp_path)
+    assert newest is not None
+    assert newest.seq == 20
 
 
-def test_the_newest_few_are_kept(tmp_path: Path) -> None:
-    """By event number, not by name length or time of writing."""
-    for seq in (5, 900, 1_000, 20, 10**15):
-        write_snapshot(dump_at(seq), tmp_path, keep=3)
-    assert [read_snapshot(path).seq for path in list_snapshots(tmp_path)] == [900, 1_000, 10**15]
+def add_changes(store: Folder, seq: int, row: int, value: int) -> str:
+    """A file that says what one row holds, behind the newest one; return its name."""
+    newest = points(store)[-1]
+    known = SnapshotFile(store, newest.name)
+    name = f"state-{seq:016d}-{newest.turn + 1:06d}.snapshot"
+    with writing(store, name) as file:
+        out = SnapshotWriter(file)
+        arrays = {"value": np.full((1, 2), value, np.float32), "when": np.array([value], np.int64)}
+        out.rows("part", np.array([row]), arrays)
+        out.ids("users", np.array([row]), [f"new{value}"])
+        out.end({**known.header, "seq": seq, "after": [newest.name, known.crc]}, known.layout)
+    return name
+
+
+def test_changes_are_read_behind_what_they_come_after(tmp_path: Path) -> None:
+    """Rows and ids of the later file count; each file of the chain can be gone back to."""
+    first, store = write_snapshot(dump_at(5), tmp_path, keep=1), Folder(tmp_path)
+    add_changes(store, 6, row=1, value=7)
+    add_changes(store, 7, row=2, value=8)
+    whole, one, both = (read_snapshot(tmp_path / point.name) for point in points(store))
+    assert same(whole, dump_at(5)), first
+    assert one.arrays["part/when"].tolist() == [0, 7, 2]
+    assert both.arrays["part/when"].tolist() == [0, 7, 8]
+    assert both.arrays["part/value"].tolist() == [[1, 1], [7, 7], [8, 8]]
+    assert (one.users, both.users) == (["ü", "new7"], ["ü", "new7", "new8"])
+    assert (both.seq, both.items, both.categories) == (7, ["i"], ["film"])
+
+
+def test_changes_behind_a_file_that_is_gone_or_another_are_refused(tmp_path: Path) -> None:
+    """A chain is whole or it is not used: the error names the file that is not what it was."""
+    first, store = write_snapshot(dump_at(5), tmp_path, keep=1), Folder(tmp_path)
+    last = tmp_path / add_changes(store, 6, row=1, value=7)
+    first.write_bytes(write_snapshot(dump_at(5, fill=3), tmp_path / "other", keep=1).read_bytes())
+    with pytest.raises(UnreadableSnapshot, match=f"{last.name}: damaged .*{first.name} is not the file it comes after"):
+        read_snapshot(last)
+    first.unlink()
+    with pytest.raises(UnreadableSnapshot, match=first.name):
+        read_snapshot(last)
+
+
+def test_whole_ones_are_kept_with_what_comes_after_them(tmp_path: Path) -> None:
+    """`keep` counts whole snapshots; what came before the oldest kept is removed, a damaged file behind it is not."""
+    store, kept = Folder(tmp_path), []
+    for seq in (10, 20, 30):
+        kept.append(write_snapshot(dump_at(seq), tmp_path, keep=9).name)
+        kept.append(add_changes(store, seq + 1, row=1, value=seq))
+    (tmp_path / kept[-1]).write_bytes(b"millstream snapshot 2\n")
+    forget(store, keep=2)
+    assert [point.name for point in points(store)] == kept[2:]
+    forget(store, keep=1)
+    assert [point.name for point in points(store)] == kept[4:]
 
 
 @pytest.fixture(scope="module")
@@ -148,31 +200,13 @@ in_one_folder = settings(deadline=None, max_examples=400, suppress_health_check=
 @in_one_folder
 @given(place=st.integers(0, 2**20), flip=st.integers(1, 255))
 def test_a_damaged_byte_is_noticed_wherever_it_is(tmp_path: Path, whole: bytes, place: int, flip: int) -> None:
-    """Any byte flipped: refused by name with the remedy, or (in the archive's own clock and flags) of no effect."""
+    """Any byte flipped: refused by name with the remedy."""
     damaged = bytearray(whole)
     damaged[place % len(whole)] ^= flip
-    try:
-        read = read_bytes(tmp_path, bytes(damaged))
-    except UnreadableSnapshot as error:
-        refusal = str(error)
-    else:
-        assert same(dump_at(3), read)
-        return
-    assert "state-0000000000000003.snapshot" in refusal
-    assert "delete it" in refusal or "run the version that wrote it" in refusal
-
-
-def test_every_byte_of_the_data_is_guarded(tmp_path: Path, whole: bytes) -> None:
-    """A flip inside the header or an array is always refused."""
-    with zipfile.ZipFile(write_snapshot(dump_at(3), tmp_path / "good", keep=1)) as archive:
-        members = archive.infolist()
-    for member in members:
-        content = whole.index(b"PK\x03\x04", member.header_offset) + 30 + len(member.filename)
-        for at in range(content + 24, content + 24 + member.file_size - 24, 7):
-            damaged = bytearray(whole)
-            damaged[at] ^= 0x10
-            with pytest.raises(UnreadableSnapshot):
-                read_bytes(tmp_path, bytes(damaged))
+    with pytest.raises(UnreadableSnapshot) as refused:
+        read_bytes(tmp_path, bytes(damaged))
+    assert "state-0000000000000003.snapshot" in str(refused.value)
+    assert "delete it" in str(refused.value) or "run the version that wrote it" in str(refused.value)
 
 
 @in_one_folder
@@ -183,32 +217,39 @@ def test_a_truncated_file_is_refused(tmp_path: Path, whole: bytes, length: int) 
         read_bytes(tmp_path, whole[: length % len(whole)])
 
 
-def rewritten(whole: bytes, tmp_path: Path, change: dict[str, Any]) -> Path:
-    """The snapshot with other header entries; None removes one."""
-    path, source = tmp_path / "state-0000000000000004.snapshot", tmp_path / "source"
-    source.write_bytes(whole)
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
-        for name in old.namelist():
-            content = old.read(name)
-            if name == HEADER:
-                header = {**json.loads(content), **change}
-                content = json.dumps({key: value for key, value in header.items() if value is not None}).encode()
-            new.writestr(name, content)
-    return path
-
-
 def test_a_newer_format_is_refused_with_what_to_run(tmp_path: Path, whole: bytes) -> None:
     """The error names both formats and sends people to the version that wrote it."""
-    path = rewritten(whole, tmp_path, {"format": FORMAT + 1})
+    newer = whole.replace(MAGIC, b"millstream snapshot %d\n" % (FORMAT + 1))
     with pytest.raises(UnreadableSnapshot, match=f"format {FORMAT + 1}, this version reads up to {FORMAT}; run the"):
-        read_snapshot(path)
+        read_bytes(tmp_path, newer)
 
 
-@pytest.mark.parametrize("key", ["format", "users", "items", "arrays"])
-def test_a_header_that_lacks_something_is_damaged(tmp_path: Path, whole: bytes, key: str) -> None:
+def test_a_header_that_lacks_something_is_damaged(tmp_path: Path) -> None:
     """Never a KeyError: the file and the remedy."""
-    with pytest.raises(UnreadableSnapshot, match="damaged"):
-        read_snapshot(rewritten(whole, tmp_path, {key: None}))
+    out = io.BytesIO()
+    SnapshotWriter(out).end({}, {})
+    with pytest.raises(UnreadableSnapshot, match=r"damaged \('seq'\)"):
+        read_bytes(tmp_path, out.getvalue())
+
+
+def test_format_1_is_read(tmp_path: Path) -> None:
+    """A kept file of the format before: the same state, by its hash, and its positions."""
+    path = tmp_path / "state-0000000000000400.snapshot"
+    path.write_bytes(gzip.decompress((FIXTURES / "state-format-1.snapshot.gz").read_bytes()))
+    step = Step.load(LearningConfig(max_users=64, max_items=64), open_snapshot(Folder(tmp_path), path.name))
+    assert step.state_hash() == "b4172e01ac6bccf4bb38d01d29bfe8a7"
+    assert step.positions == {("interactions", 0): 400}
+    assert read_snapshot(path).header["meta"]["unpublished"] == ["u1"]
+
+
+def test_a_damaged_file_of_format_1_is_refused(tmp_path: Path) -> None:
+    """By name, with the remedy."""
+    content = gzip.decompress((FIXTURES / "state-format-1.snapshot.gz").read_bytes())
+    path = tmp_path / "state-0000000000000400.snapshot"
+    for cut in (content[:2], content[: len(content) // 2], content.replace(b"histories", b"histories", 1)[:-1]):
+        path.write_bytes(cut)
+        with pytest.raises(UnreadableSnapshot, match=r"state-0000000000000400\.snapshot: damaged .*delete it"):
+            read_snapshot(path)
 
 
 def test_other_settings_are_named_when_a_snapshot_is_loaded(tmp_path: Path) -> None:

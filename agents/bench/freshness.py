@@ -1,8 +1,9 @@
 """`bench freshness`: from the producer's send of an event to the first read of a list that contains it.
 
 Three processes: this one produces, a worker learns and publishes, a follower reads every refreshed list. Every event
-counts, also one whose list was replaced before anybody read it: it waits for the next list of its user. The baseline is
-the floor under any worker: the same producer and follower around a bare consumer that only stores (`bare_consumer`).
+offered counts, also one whose list was replaced before anybody read it: it waits for the next list of its user. The
+baseline is the floor under any worker: the same producer and follower around a bare consumer that only stores
+(`bare_consumer`).
 """
 
 from __future__ import annotations
@@ -34,15 +35,20 @@ _SETTLE_WITHIN_S = 30.0
 """How long after the last send a list may be missing before the run is given up."""
 
 
-async def freshness(where: Place, name: str, columns: InteractionColumns, *, rate: float, say: Say) -> Report:
-    """Offer every event at `rate` a second, first to the floor, then to a worker; return both percentiles.
+async def freshness(
+    where: Place, name: str, columns: InteractionColumns, *, rate: float, after: int = 0, say: Say
+) -> Report:
+    """Offer the events at `rate` a second, first to the floor, then to a worker; return both percentiles.
+
+    The worker is given the first `after` events before, all at once, and they are not measured.
 
     Raises `WrongResult` for an event that no list read contains, or that was not learned.
     """
-    say(f"{len(columns):,} events of {name} at {rate:,.0f} a second, to a bare consumer")
-    floor = await _floor(where, columns, rate)
+    before, offered = columns.cut(0, after), columns.cut(after, len(columns))
+    say(f"{len(offered):,} events of {name} at {rate:,.0f} a second, to a bare consumer")
+    floor = await _floor(where, offered, rate)
     say(f"the same to a worker; the floor was {_shown(floor)}")
-    fresh, lists, learned_per_s = await _worker(where, columns, rate, say)
+    fresh, lists, learned_per_s = await _worker(where, before, offered, rate, say)
     return Report(
         name="freshness",
         figures={
@@ -52,6 +58,8 @@ async def freshness(where: Place, name: str, columns: InteractionColumns, *, rat
             "lists": lists,
             "freshness_p50_ms": fresh.p50,
             "freshness_p99_ms": fresh.p99,
+            "freshness_max_ms": fresh.max,
+            "learned_before": len(before),
         },
         baseline={"events": floor.n, "freshness_p50_ms": floor.p50, "freshness_p99_ms": floor.p99},
         ratios={RATIO: fresh.p50 / floor.p50, "freshness_p99_over_floor": fresh.p99 / floor.p99},
@@ -90,11 +98,14 @@ async def _through_bare_consumer(settings: Settings, columns: InteractionColumns
     return meter.overall()
 
 
-async def _worker(where: Place, columns: InteractionColumns, rate: float, say: Say) -> tuple[Percentiles, int, float]:
+async def _worker(
+    where: Place, before: InteractionColumns, offered: InteractionColumns, rate: float, say: Say
+) -> tuple[Percentiles, int, float]:
     settings = where.apart("worker")
     meter = FreshnessMeter()
     async with AsyncExitStack() as stack:
-        route = await stack.enter_async_context(ThroughKafka(settings, columns, rate, meter, where.folder))
+        route = await stack.enter_async_context(ThroughKafka(settings, offered, rate, meter, where.folder))
+        await _learned(route, settings, before)
         await stack.enter_async_context(FeedFollower(settings.redis.url, settings.redis.prefix, meter.listed))
         began_s = time.monotonic()
         offering = asyncio.create_task(route.offer())
@@ -105,12 +116,22 @@ async def _worker(where: Place, columns: InteractionColumns, rate: float, say: S
             say(f"{route.sent:,} sent, {meter.waiting:,} of them on no list yet; lately {_shown(recent)}")
             await route.standing()  # raises when the worker has ended
         offering.result()
-        await _settled(meter, len(columns))
+        await _settled(meter, len(offered))
         elapsed_s = time.monotonic() - began_s
         end = await route.finish()
-    if end.learned != len(columns) or end.dead_letters:
-        raise WrongResult(f"{end.learned:,} of {len(columns):,} events learned, {end.dead_letters:,} dead letters")
-    return meter.overall(), end.lists, len(columns) / elapsed_s
+    events = len(before) + len(offered)
+    if end.learned != events or end.dead_letters:
+        raise WrongResult(f"{end.learned:,} of {events:,} events learned, {end.dead_letters:,} dead letters")
+    return meter.overall(), end.lists, len(offered) / elapsed_s
+
+
+async def _learned(route: ThroughKafka, settings: Settings, columns: InteractionColumns) -> None:
+    """Return when the worker has learned the events, sent all at once."""
+    if not len(columns):
+        return
+    await replay(columns, bootstrap=settings.kafka.bootstrap_servers, topic=settings.inputs[0].topic)
+    while (await route.standing()).learned < len(columns):
+        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 async def _settled(meter: FreshnessMeter, events: int) -> None:

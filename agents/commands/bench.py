@@ -112,10 +112,17 @@ def publish_command(events: int, seconds: float, runs: int, as_json: bool) -> No
 @command.command("freshness")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=1_000.0, show_default=True, help="Events/s.")
 @click.option("--seconds", type=click.FloatRange(1), default=30.0, show_default=True, help="How long to offer them.")
+@click.option("--after", type=click.IntRange(0), default=0, show_default=True, help="Learn so many events before.")
 @_log_options
 @_json_option
 def freshness_command(
-    rate: float, seconds: float, log: Path | None, min_rating: float | None, exclude_consumed: bool, as_json: bool
+    rate: float,
+    seconds: float,
+    after: int,
+    log: Path | None,
+    min_rating: float | None,
+    exclude_consumed: bool,
+    as_json: bool,
 ) -> None:
     """From a producer's send to the first read, by another process, of a list that contains the event.
 
@@ -130,9 +137,11 @@ def freshness_command(
     from millstream.agents.bench.place import place
 
     def run() -> Report:
-        name, columns = _log(log, min_rating, limit=max(1, int(rate * seconds)))
+        name, columns = _log(log, min_rating, limit=after + max(1, int(rate * seconds)))
+        if len(columns) <= after:
+            raise click.UsageError(f"--after {after}: {name} has {len(columns):,} events, none is left to measure")
         with place(_say, with_kafka=True, exclude_consumed=exclude_consumed) as where:
-            return _stoppable(freshness(where, name, columns, rate=rate, say=_say))
+            return _stoppable(freshness(where, name, columns, rate=rate, after=after, say=_say))
 
     _report(run, as_json)
 

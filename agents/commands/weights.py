@@ -29,7 +29,7 @@ def command(file: Path | None, parts: tuple[str, ...], top: int | None, as_json:
     Examples:
       millstream weights --top 10
       millstream weights --signals together --signals interest
-      millstream weights --snapshot snapshots/state-0000000000100000.snapshot --json
+      millstream weights --snapshot snapshots/state-0000000000100000-000007.snapshot --json
     """
     path, weights = read_out(file, TABLES, read_weights)
     signals = [each for each in weights.signals if not parts or each.part in parts][:top]

@@ -1,0 +1,89 @@
+"""What a start goes on from: the newest snapshot that can be read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from millstream.online_learning.config import LearningConfig
+from millstream.online_learning.live_copy import LiveCopy
+from millstream.online_learning.order import OrderRecord
+from millstream.online_learning.snapshot import Chain, Stored, open_snapshot, points
+from millstream.online_learning.snapshot_file import UnreadableSnapshot
+from millstream.online_learning.snapshot_store import Folder
+from millstream.online_learning.step import INTERACTIONS, Step
+from millstream.streams.errors import Unavailable
+
+from .made_with import differences
+from .order_log import read_order
+
+_log = logging.getLogger(__name__)
+
+
+class SnapshotUnusable(Unavailable):
+    """No snapshot there is can be read, or the newest was made under other settings; the message has the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A step to go on with, and where its inputs go on."""
+
+    step: Step
+    copy: LiveCopy
+    """Of the step, to take snapshots from."""
+    chain: Chain
+    path: str | None
+    """The snapshot it came from; None: a new, empty step."""
+    positions: dict[tuple[str, int], int]
+    """Next offset of each partition that was being read, also of those that had no record yet."""
+    topic_ids: dict[str, str]
+    unpublished: tuple[str, ...]
+    """Users whose lists have to be published again."""
+    order: list[OrderRecord]
+    """How what came after the snapshot was applied, as far as it was recorded."""
+
+
+def resume(config: LearningConfig, directory: Path, inputs: Sequence[str] = (INTERACTIONS,)) -> Resumed:
+    """Return the step of the newest snapshot that can be read, or an empty one where there is none.
+
+    One that cannot be read is named in the log, and the one before is used. Raises `SnapshotUnusable`.
+    """
+    store = Folder(directory)
+    refused: UnreadableSnapshot | None = None
+    for point in reversed(points(store)):
+        try:
+            saved = open_snapshot(store, point.name)
+            step = Step.load(config, saved, inputs)
+        except UnreadableSnapshot as error:
+            refused = error
+            _log.error("%s", error)
+            continue
+        except ValueError as error:
+            raise SnapshotUnusable(
+                f"{directory / point.name}: {error} (move {directory} away to learn anew from the log)"
+            ) from error
+        if refused is not None:
+            _log.warning("going on from %s in its place; what came since is read again", directory / point.name)
+        for line in differences(saved.header.get("made_with", {})):
+            _log.warning("%s: %s; what is learned on may differ in the last digit", directory / point.name, line)
+        meta = saved.header["meta"]
+        begun = {(topic, partition): offset for topic, partition, offset in meta.get("begun", [])}
+        return Resumed(
+            step=step,
+            copy=LiveCopy(step),
+            chain=Chain.of(saved) if isinstance(saved, Stored) else Chain(),
+            path=str(directory / point.name),
+            positions=begun | step.positions,
+            topic_ids=dict(meta.get("topic_ids", {})),
+            unpublished=tuple(meta.get("unpublished", [])),
+            order=read_order(directory, step.seq),
+        )
+    if refused is not None:
+        raise SnapshotUnusable(
+            f"{directory}: no snapshot in it can be read, the oldest: {refused} (or move the folder away to learn anew "
+            "from the log)"
+        )
+    step = Step(config, inputs)
+    return Resumed(step, LiveCopy(step), Chain(), None, {}, {}, (), read_order(directory, 0))

@@ -1,0 +1,96 @@
+"""What lies in a folder of snapshots: each with what it says of itself, and whether it is what it says.
+
+To verify one is to read it as a start does: the checksum of every frame, then the state's hash beside the one it names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from millstream.online_learning.config import LearningConfig
+from millstream.online_learning.live_copy import write_whole
+from millstream.online_learning.snapshot import Point, Saved, Stored, open_snapshot, points
+from millstream.online_learning.snapshot_file import UnreadableSnapshot
+from millstream.online_learning.snapshot_store import Folder
+from millstream.online_learning.step import Step
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One snapshot as its file says."""
+
+    name: str
+    events: int
+    """Events the state contains."""
+    bytes: int
+    after: str | None = None
+    """The file whose changes it holds; None: it is whole."""
+    state_hash: str | None = None
+    positions: dict[str, int] | None = None
+    """Next offset by `topic[partition]`."""
+    made_with: dict[str, str] | None = None
+    problem: str | None = None
+    """Why it cannot be read; None: nothing is known against it."""
+
+
+def entries(directory: Path) -> list[Entry]:
+    """Return what lies in the folder, oldest first; of each the header is looked at, and that nothing is missing."""
+    store = Folder(directory)
+    return [_entry(store, directory, point) for point in points(store)]
+
+
+def _entry(store: Folder, directory: Path, point: Point) -> Entry:
+    size = (directory / point.name).stat().st_size
+    try:
+        saved = open_snapshot(store, point.name)
+    except UnreadableSnapshot as error:
+        return Entry(point.name, point.seq, size, problem=str(error))
+    after = saved.newest.after if isinstance(saved, Stored) else None
+    return Entry(
+        point.name,
+        int(saved.header["seq"]),
+        size,
+        after=None if after is None else after[0],
+        state_hash=saved.header.get("state_hash"),
+        positions={f"{topic}[{partition}]": end for topic, partition, end in saved.header["positions"]},
+        made_with=saved.header.get("made_with"),
+    )
+
+
+def verify(directory: Path, name: str) -> str:
+    """Return the state hash of a snapshot, read whole. Raises `UnreadableSnapshot` where it is not what it says."""
+    return _read(directory, name)[1]
+
+
+def restore(directory: Path, name: str) -> str:
+    """Write the state of a snapshot once more, as the newest one, and whole; return that file's name.
+
+    Nothing is removed. Raises `UnreadableSnapshot`, and `OSError` where it cannot be written.
+    """
+    saved, state_hash, step = _read(directory, name)
+    kept: dict[str, Any] = {key: saved.header[key] for key in ("meta", "made_with") if key in saved.header}
+    return write_whole(step, Folder(directory), {**kept, "state_hash": state_hash}).name
+
+
+def _read(directory: Path, name: str) -> tuple[Saved, str, Step]:
+    saved = open_snapshot(Folder(directory), name)
+    try:
+        topics = sorted({topic for topic, _, _ in saved.header["positions"]})
+        step = Step.load(_config(saved.header["config"]), saved, topics)
+    except (LookupError, TypeError) as error:
+        raise UnreadableSnapshot(f"{directory / name}: its header lacks something ({error})") from error
+    state_hash, named = step.state_hash(), saved.header.get("state_hash")
+    if named is not None and named != state_hash:
+        raise UnreadableSnapshot(f"{directory / name}: the state it holds is {state_hash}, it says {named}")
+    return saved, state_hash, step
+
+
+def _config(plain: dict[str, Any]) -> LearningConfig:
+    """Return the settings that a header holds, as far as there still are such."""
+    known = {each.name for each in fields(LearningConfig)}
+    kept: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in plain.items() if key in known
+    }
+    return LearningConfig(**kept)
