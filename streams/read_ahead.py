@@ -69,6 +69,11 @@ class ReadAhead:
         self._records.setdefault(place, []).extend(records)
         self.came.set()
 
+    def next_to_read(self, place: Any) -> int:
+        """Return the offset behind the last record added, or the next one to deliver where none waits."""
+        waiting = self._records.get(place)
+        return int(waiting[-1].offset) + 1 if waiting else self.next_offsets[place.topic, place.partition]
+
     def cut(self) -> tuple[Deliver, RawBatch]:
         """Return all that waits for the receiver whose turn it is, at most `most` records. Something must wait."""
         receiver = self._receivers[next(iter(self._records)).topic]

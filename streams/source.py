@@ -38,6 +38,8 @@ _CONNECT_WITHIN_S = 5.0
 _STOP_WITHIN_S = 1.0
 _POLL_MS = 100
 """How long a poll waits when nothing comes; what comes ends it at once, so this only bounds how soon a stop is seen."""
+_LOST = (KafkaError, TimeoutError, RuntimeError)
+"""What a connection that is gone raises; the last is uvloop's, where a lost one is written to."""
 _PROBE_EVERY_S = 1.0
 _PROBE_ANSWER_WITHIN_S = 3.0
 _COMMIT_WITHIN_S = 2.0
@@ -107,6 +109,9 @@ class InteractionSource(Service):
         self._idle.set()
         self._read_on = True
         self._consumer: Any = None
+        self._successor: Any = None
+        """A consumer that is connected, to take over where this one has read to."""
+        self._connecting = asyncio.Lock()
         self._places: list[Any] = []
         self._reading: asyncio.Future[Any] | None = None
 
@@ -146,7 +151,7 @@ class InteractionSource(Service):
             return
         try:
             await asyncio.wait_for(self._consumer.commit(assigned), _COMMIT_WITHIN_S)
-        except (KafkaError, TimeoutError) as error:
+        except _LOST as error:
             _log.debug("offsets of group %s not committed: %s", self._settings.kafka.group_id, error)
 
     async def on_start(self) -> None:
@@ -259,6 +264,8 @@ class InteractionSource(Service):
     async def _read(self) -> None:
         bound = self._settings.worker.max_in_flight_events
         while self._read_on:
+            if self._successor is not None:
+                await self._hand_on()
             room = bound - self.in_flight - len(self._ahead)
             if room <= 0:
                 self._released.clear()
@@ -274,6 +281,10 @@ class InteractionSource(Service):
             except KafkaError as error:
                 if not error.retriable:
                     raise
+                continue
+            except RuntimeError:
+                await self._connect_anew()
+                await asyncio.sleep(_POLL_MS / 1000)
                 continue
             for place, records in batches.items():
                 self._ahead.add(place, records)
@@ -297,12 +308,37 @@ class InteractionSource(Service):
         while not self.should_stop:
             try:
                 ends = await asyncio.wait_for(self._consumer.end_offsets(self._places), _PROBE_ANSWER_WITHIN_S)
-            except (KafkaError, TimeoutError):
+            except _LOST:
                 self.outage.lost("waiting; nothing is lost")
+                await self._connect_anew()
             else:
                 self.outage.back()
                 await self._look_at(ends)
             await self.sleep(_PROBE_EVERY_S)
+
+    async def _connect_anew(self) -> None:
+        """Connect another consumer, if the broker lets us: the one there is may never find back to it.
+
+        What aiokafka does not expect (`_LOST`) ends its task for metadata; whatever needs some then waits for ever.
+        """
+        async with self._connecting:
+            if self._successor is not None:
+                return
+            consumer = self._make_consumer()
+            try:
+                await asyncio.wait_for(consumer.start(), _CONNECT_WITHIN_S)
+            except _LOST:
+                await _end(consumer)
+            else:
+                self._successor = consumer
+
+    async def _hand_on(self) -> None:
+        """Let the successor read on, behind the last record that was read. Only between two reads."""
+        before, self._consumer, self._successor = self._consumer, self._successor, None
+        self._consumer.assign(self._places)
+        for place in self._places:
+            self._consumer.seek(place, self._ahead.next_to_read(place))
+        await _end(before)
 
     async def _look_at(self, ends: Mapping[Any, int]) -> None:
         lag = 0
@@ -332,10 +368,15 @@ class InteractionSource(Service):
             self._failed(error)
 
     async def _close(self) -> None:
-        if self._consumer is not None:
-            # leaving politely takes an answer, which a broker that is gone will not give
-            with suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(self._consumer.stop(), _STOP_WITHIN_S)
+        for consumer in (self._consumer, self._successor):
+            if consumer is not None:
+                await _end(consumer)
+
+
+async def _end(consumer: Any) -> None:
+    """Close it; leaving politely takes an answer, which a broker that is gone will not give."""
+    with suppress(*_LOST):
+        await asyncio.wait_for(consumer.stop(), _STOP_WITHIN_S)
 
 
 def _unreachable(bootstrap_servers: str) -> str:

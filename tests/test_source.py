@@ -117,6 +117,21 @@ async def test_reading_resumes_exactly_at_the_positions_given(settings: Settings
     assert (received[0].start, received[-1].end) == (2, 4)
 
 
+async def test_a_consumer_that_is_broken_is_replaced_where_it_had_read_to(settings: Settings) -> None:
+    """Its task for metadata has ended, as after an error it did not expect: reading goes on, nothing twice."""
+    async with reading(settings) as (source, received):
+        await send(settings, ["a", "b"])
+        await until(lambda: values(received) == ["a", "b"])
+        broken = source._consumer
+        broken._client._sync_task.cancel()
+        broken._client._md_update_fut = asyncio.get_running_loop().create_future()
+        await until(lambda: source._consumer is not broken)
+        await until(lambda: not source.outage.is_lost)
+        await send(settings, ["c"])
+        await until(lambda: values(received) == ["a", "b", "c"])
+    assert [chunk.start for chunk in received if len(chunk)][-1] == 2
+
+
 async def test_committed_offsets_never_move_the_start(settings: Settings) -> None:
     """Offsets in the group are for people: a worker without a snapshot begins where the setting says."""
     topic = settings.inputs[0].topic
