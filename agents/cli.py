@@ -27,6 +27,7 @@ COMMANDS = {
     "weights": "Show what each signal of the learned blend counts for.",
     "vector": "Read out the interest vector of a user or an item.",
     "bench": "Measure speed and freshness, each beside its baseline.",
+    "dead-letters": "Show what could not be used and why; send it again once mended.",
     "doctor": "Say what is wrong with the set-up, and the remedy.",
 }
 """Every command and its one line of help, kept here so that listing them imports none of them."""
