@@ -116,6 +116,7 @@ class Directly:
         return Standing(
             learned=standing.learned,
             lists=standing.lists,
+            dead_letters=standing.dead_letters,
             quality=standing.quality,
             popularity=standing.popularity,
             drifts=standing.drifts,
@@ -129,6 +130,7 @@ class Directly:
         return Standing(
             learned=self._learned,
             lists=self._publisher.slates,
+            dead_letters=step.duplicates,
             quality=figures["quality"],
             popularity=figures["popularity"],
             drifts=drift.fired,

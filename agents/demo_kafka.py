@@ -90,7 +90,7 @@ class ThroughKafka:
         return Standing(
             learned=status.events,
             lists=status.slates,
-            dead_letters=status.dead_letters,
+            dead_letters=status.dead_letters + status.duplicates,
             quality=status.quality,
             popularity=status.popularity,
             drifts=status.drifts,
@@ -105,7 +105,7 @@ class ThroughKafka:
         return Standing(
             learned=last.get("events", standing.learned),
             lists=last.get("slates", standing.lists),
-            dead_letters=last.get("dead_letters", standing.dead_letters),
+            dead_letters=last["dead_letters"] + last["duplicates"] if last else standing.dead_letters,
             quality=last.get("quality", standing.quality),
             popularity=last.get("popularity", standing.popularity),
             drifts=standing.drifts,

@@ -19,6 +19,7 @@ class Standing:
     lists: int = 0
     """Lists that Redis judged newer than what it had."""
     dead_letters: int = 0
+    """Events that are not learned: rejected, or of an id that was learned before."""
     quality: Figures = field(default_factory=dict)
     popularity: Figures = field(default_factory=dict)
     drifts: int = 0

@@ -37,7 +37,7 @@ class SavedRank(NamedTuple):
 
 def save_ranks(path: Path, columns: InteractionColumns, result: Evaluation) -> None:
     """Write the rank of every target. Raises `Problem` where that cannot be done."""
-    rows = zip(columns.user_ids, columns.item_ids, result.rank.tolist(), result.target.tolist(), strict=True)
+    rows = zip(columns.user_ids, columns.item_ids, result.rank.tolist(), targets(columns).tolist(), strict=True)
     try:
         with path.open("wb") as file:
             for user, item, rank, target in rows:

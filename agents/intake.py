@@ -24,6 +24,7 @@ class DeadLetters(Protocol):
         *,
         topic: str,
         partition: int,
+        event_ids: Mapping[int, str] | None = None,
     ) -> None:
         """Return when every letter is acknowledged."""
 
@@ -64,9 +65,21 @@ class Intake:
 
     async def _decode(self, raw: RawChunk) -> Reading:
         columns, rejects = self._decoders[raw.input].decode(
-            raw.values, raw.offsets, raw.timestamps_ms, input=raw.input, partition=raw.partition
+            raw.values,
+            raw.offsets,
+            raw.timestamps_ms,
+            input=raw.input,
+            partition=raw.partition,
+            event_ids=raw.event_ids,
         )
         if rejects:
-            await self._letters.write(rejects, raw.values, raw.timestamps_ms, topic=raw.input, partition=raw.partition)
+            await self._letters.write(
+                rejects,
+                raw.values,
+                raw.timestamps_ms,
+                topic=raw.input,
+                partition=raw.partition,
+                event_ids=raw.event_ids,
+            )
             self.dead_letters += len(rejects)
         return Reading(Chunk(raw.input, raw.partition, raw.start, raw.end, columns), len(raw))

@@ -88,6 +88,7 @@ class Summary:
     events: int
     slates: int
     dead_letters: int
+    duplicates: int
     seq: int
     state_hash: str | None
     positions: dict[str, dict[str, int]]
@@ -196,7 +197,7 @@ class Pipeline(Service):
         self.failure = failure
         self.hash_at_end = False
         """Whether the summary has the state hash, which takes a moment on a large state."""
-        self.summary = Summary(events=0, slates=0, dead_letters=0, seq=0, state_hash=None, positions={})
+        self.summary = Summary(events=0, slates=0, dead_letters=0, duplicates=0, seq=0, state_hash=None, positions={})
         """How the run ended, once stopped; all zero if it had not begun or the step had failed."""
         self._settings = settings
         self._begun = False
@@ -300,6 +301,7 @@ class Pipeline(Service):
             events=parts.publisher.events,
             slates=parts.publisher.slates,
             dead_letters=parts.intake.dead_letters + parts.catalogue.dead_letters,
+            duplicates=step.duplicates,
             seq=step.seq,
             state_hash=step.state_hash() if self.hash_at_end else None,
             positions=by_topic(step.positions),

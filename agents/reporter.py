@@ -58,6 +58,7 @@ class Reporter:
         self._kafka = kafka
         self._redis = redis_
         self._seq = 0
+        self._duplicates = 0
         self._quality: _Quality = {"quality": {}, "popularity": {}}
         self._drifts = DriftLog()
         self._reported_events = -1
@@ -68,7 +69,7 @@ class Reporter:
         while True:
             now_s = time.monotonic()
             try:
-                self._seq, self._quality, fired, drifts = await self._thread.call(_look)
+                self._seq, self._duplicates, self._quality, fired, drifts = await self._thread.call(_look)
                 self._drifts.note(fired, drifts)
                 if now_s >= next_popular_s:
                     next_popular_s = now_s + _POPULAR_EVERY_S
@@ -126,6 +127,7 @@ class Reporter:
             slates=publisher.slates,
             items=self._catalogue.items,
             dead_letters=self._intake.dead_letters + self._catalogue.dead_letters,
+            duplicates=self._duplicates,
             freshness_ms=self._gauges.freshness(),
             quality=self._quality["quality"],
             popularity=self._quality["popularity"],
@@ -135,6 +137,6 @@ class Reporter:
         )
 
 
-def _look(step: Step) -> tuple[int, _Quality, int, tuple[LossDrift, ...]]:
+def _look(step: Step) -> tuple[int, int, _Quality, int, tuple[LossDrift, ...]]:
     quality = step.quality
-    return step.seq, quality.summary(), quality.drift.fired, tuple(quality.drift.drifts)
+    return step.seq, step.duplicates, quality.summary(), quality.drift.fired, tuple(quality.drift.drifts)

@@ -52,6 +52,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     items: int = 0
     """Records of the catalogue taken in, those read at an earlier start again included."""
     dead_letters: int
+    duplicates: int = 0
+    """Events passed over, since their ids had been learned before."""
     freshness_ms: FreshnessMs
     quality: dict[str, float | int | None]
     """n, hit@10, ndcg@10, mrr@20 of the last 10,000 judged events; lists, coverage, novelty of as many lists."""

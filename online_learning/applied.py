@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from millstream.schemas.records import Slate
 from millstream.schemas.slates import EncodedSlate
 
@@ -13,7 +16,7 @@ from .slate_maker import Ranked
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What one chunk did: `events` learned, `seq` afterwards, the touched users' lists, what was measured."""
+    """What one chunk did: `events` learned, `seq` afterwards, the touched users' lists, what was measured of all."""
 
     input: str
     partition: int
@@ -23,6 +26,8 @@ class Applied:
     seq: int
     ranked: Ranked | None
     measured: Measured | None
+    duplicate: NDArray[np.bool_] | None = None
+    """Which of the chunk's events had been learned before, and were passed over; None: none."""
 
     def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
         """Return the refreshed list of each touched user, ready to publish, in the order of their last events."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .arena import Arena
 from .compiled import kernel
 from .decay import decay
+from .histories import is_behind
 from .scratch import Scratch, bar
 from .vocabulary import Vocabulary
 
@@ -50,8 +51,13 @@ def dismissals(arena: Arena, users: Vocabulary) -> Dismissals:
 
 @kernel
 def put_away(d: Dismissals, user: int, item: int, ts_ms: int, how: int) -> None:
-    """Remember that the user dismissed or hid `item`; what they put away longest ago gives way to it."""
+    """Remember that the user dismissed or hid `item`; what they put away longest ago gives way to it.
+
+    Changes nothing where it is late: they put the item away again since.
+    """
     at = _find(d, user, item)
+    if at >= 0 and is_behind(d.second[user, at], ts_ms):
+        return
     if at < 0:
         at = d.times[user] % PLACES
         d.times[user] += 1
@@ -61,10 +67,10 @@ def put_away(d: Dismissals, user: int, item: int, ts_ms: int, how: int) -> None:
 
 
 @kernel
-def take_back(d: Dismissals, user: int, item: int) -> None:
-    """Forget that the user put `item` away."""
+def take_back(d: Dismissals, user: int, item: int, ts_ms: int) -> None:
+    """Forget that the user put `item` away, unless that was after `ts_ms`, when they chose it: the choice is late."""
     at = _find(d, user, item)
-    if at >= 0:
+    if at >= 0 and not is_behind(d.second[user, at], ts_ms):
         d.item[user, at] = 0
         d.dirty[user] = 1
 

@@ -26,7 +26,7 @@ CHUNK_EVENTS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What the protocol reports. Every set is a subset of the events whose kind can be a target.
+    """What the protocol reports. Every set is a subset of the events whose kind can be a target, less duplicates.
 
     `scored`: user and item seen before. `half`: of these, the last half of the stream (the headline). `new`: of these,
     where the user never chose the item before. `all`: every target; an item never seen is a miss.
@@ -61,14 +61,16 @@ def evaluate(
     """
     n = len(columns)
     parts: list[Measured] = []
+    target = targets(columns)
     for first in range(0, n, CHUNK_EVENTS):
         last = min(n, first + CHUNK_EVENTS)
         applied = step.apply(Chunk(topic, 0, first, last, columns.cut(first, last)), lists=False)
         if applied.measured is not None:
             parts.append(applied.measured)
+        if applied.duplicate is not None:
+            target[first:last] &= ~applied.duplicate
         on_progress(last)
     measured = _joined(parts)
-    target = targets(columns)
     scored = target & measured.user_known & measured.item_known
     half = scored & (np.arange(n) >= n // 2)
     return Evaluation(

@@ -17,6 +17,9 @@ from .vocabulary import Vocabulary
 
 SESSION_GAP_MS = 30 * 60_000
 """A pause longer than this begins a new session."""
+MOST_LATE_MS = 30 * 86_400_000
+"""An event so much older than its user's newest is late; one older still is of another clock, or of an input that is
+read after another: it is taken as it comes, and time goes on from there."""
 WEIGHT_UNIT = np.float32(1.0 / 16.0)
 """A byte a place holds weights up to 16."""
 _MOST_WEIGHT = 255
@@ -26,7 +29,7 @@ _MOST_THIS_SESSION = 255
 
 
 class Histories(NamedTuple):
-    """Arrays by user row, written by `remember` and `drop_items` alone. A place takes 19 bytes."""
+    """Arrays by user row, written by `remember`, `remember_late`, `drop_items` alone. A place takes 19 bytes."""
 
     item: NDArray[np.int32]
     """Item rows, newest first, shape (users, length)."""
@@ -98,6 +101,28 @@ def since_ms(h: Histories, user: int, place: int, now_ms: int) -> int:
 
 
 @kernel
+def present_ms(h: Histories, user: int, ts_ms: int) -> int:
+    """Return what time it is for the user when an event of `ts_ms` comes: its own, their newest's where it is late."""
+    if h.held[user] > 0 and 0 < h.last_ms[user] - ts_ms <= MOST_LATE_MS:
+        return int(h.last_ms[user])
+    return ts_ms
+
+
+@kernel
+def is_behind(second: int, ts_ms: int) -> bool:
+    """Tell whether an event of `ts_ms` is late for something of the user's that was at `second`."""
+    behind_s = second - seconds(ts_ms)
+    return bool(0 < behind_s <= MOST_LATE_MS // 1000)
+
+
+@kernel
+def chosen_since(h: Histories, user: int, item: int, ts_ms: int) -> bool:
+    """Tell whether the user chose the item after `ts_ms`, which is late for putting it away then."""
+    place = find(h, user, item)
+    return bool(place >= 0 and is_behind(h.second[user, place], ts_ms))
+
+
+@kernel
 def weight_at(h: Histories, user: int, place: int) -> np.float32:
     """Return what the weightiest choice of the item at `place` counts for."""
     return np.float32(h.weight[user, place]) * WEIGHT_UNIT
@@ -145,6 +170,60 @@ def remember(
     h.events[user] += 1
     h.partition[user] = partition
     h.dirty[user] = 1
+
+
+@kernel
+def remember_late(
+    h: Histories,
+    user: int,
+    item: int,
+    ts_ms: int,
+    partition: int,
+    weight: np.float32,
+    owed: int,
+    quiet: bool,
+) -> None:
+    """Put `item`, chosen at `weight` before the user's newest, behind all that was chosen later.
+
+    An item that the user chose again since stays where it is, with one choice more. Where a history is full of what was
+    chosen later, the item is not in it. `owed` is as of the later of its two choices.
+    """
+    h.events[user] += 1
+    h.partition[user] = partition
+    h.dirty[user] = 1
+    second, length = seconds(ts_ms), h.item.shape[1]
+    to = 1
+    while to < h.held[user] and h.second[user, to] > second:
+        to += 1
+    place = find(h, user, item)
+    times, this_session, interval_s = 0, 0, np.float32(0.0)
+    units = min(_MOST_WEIGHT, max(1, int(weight / WEIGHT_UNIT + np.float32(0.5))))
+    if place >= 0:
+        times, this_session, interval_s = h.times[user, place], h.this_session[user, place], h.interval_s[user, place]
+        gap_s = np.float32(abs(h.second[user, place] - np.int64(second)))
+        interval_s += (gap_s - interval_s) / np.float32(min(_MOST_TIMES - 1, times))
+        units = max(units, int(h.weight[user, place]))
+        if place < to:
+            to = place
+            second = h.second[user, place]
+            quiet = h.quiet[user, place] != 0
+    else:
+        if to == length:
+            return
+        place = min(h.held[user], length - 1)
+        h.held[user] = place + 1
+    for at in range(place, to, -1):
+        _move(h, user, at - 1, at)
+    h.item[user, to] = item
+    h.second[user, to] = second
+    h.times[user, to] = min(_MOST_TIMES, times + 1)
+    h.interval_s[user, to] = interval_s
+    if h.last_ms[user] - ts_ms <= SESSION_GAP_MS:
+        this_session = min(_MOST_THIS_SESSION, this_session + 1)
+    h.this_session[user, to] = this_session
+    h.weight[user, to] = units
+    h.owed[user, to] = owed
+    h.quiet[user, to] = quiet
 
 
 @inlined

@@ -8,8 +8,8 @@ What is not shared stays the user's own: it is in their history and ranked for t
 look at knows of it: no count, no edge, no board, no ring, no trained weight. An item whose last choice was not shared
 is *quiet* in its user's history: what they choose next is not joined to it, and they do not vote for it.
 
-Time is the events' own. After a jump back by more than a budget can owe it is full: where one input is read after
-another, the later one's events count.
+Time is the events' own, and for a late event (`histories.present_ms`) that of its user's newest. After a jump back by
+more than a budget can owe it is full: where one input is read after another, the later one's events count.
 """
 
 from __future__ import annotations
@@ -74,16 +74,21 @@ def is_shared(f: Influence, h: Histories, user: int, place: int, ts_ms: int) -> 
 
 
 @kernel
-def charge(f: Influence, h: Histories, user: int, place: int, ts_ms: int, weight: np.float32, shared: bool) -> int:
+def charge(
+    f: Influence, h: Histories, user: int, place: int, ts_ms: int, now_ms: int, weight: np.float32, shared: bool
+) -> int:
     """Take a choice of `weight` from both budgets if it was shared; return what is `owed` of its item from now on.
 
-    `place` is the item's in the history before the choice, or -1.
+    `place` is the item's in the history before the choice, or -1; `now_ms` is after `ts_ms` where the choice is late.
     """
     given = float(weight) if shared else 0.0
-    f.until_s[user] = min(_LAST_S, _paid_s(f.until_s[user], ts_ms, f.choices, f.choice_s, given))
+    f.until_s[user] = min(_LAST_S, _paid_s(f.until_s[user], now_ms, f.choices, f.choice_s, given))
     f.dirty[user] = 1
-    paid_s = _paid_s(_item_until_s(f, h, user, place), ts_ms, f.repeats, f.repeat_s, given)
-    return int(min(_MOST_OWED, np.ceil((paid_s - seconds(ts_ms)) / (OWED_UNIT * f.repeat_s))))
+    paid_s = _paid_s(_item_until_s(f, h, user, place), now_ms, f.repeats, f.repeat_s, given)
+    second = seconds(ts_ms)
+    if now_ms > ts_ms and place >= 0:
+        second = max(second, int(h.second[user, place]))
+    return int(min(_MOST_OWED, np.ceil((paid_s - second) / (OWED_UNIT * f.repeat_s))))
 
 
 @kernel

@@ -18,7 +18,7 @@ from .compiled import entry, inlined, kernel
 from .consumed import consume, has_consumed, held
 from .covisitation import covisit
 from .dismissals import Dismissals, pushed_down, put_away, take_back
-from .histories import Histories, drop_items, find, remember
+from .histories import Histories, chosen_since, drop_items, find, present_ms, remember, remember_late
 from .influence import charge, is_shared
 from .interest import BLOCK, collect, welcome
 from .measured import Measured
@@ -140,12 +140,13 @@ def learn_events(
         else:
             measured.rank[at] = np.nan
             measured.loss[at] = np.nan
-            if user >= 0 and item >= 0:
+            if user >= 0 and item >= 0 and not chosen_since(m.histories, user, item, ts_ms):
                 put_away(m.dismissals, user, item, ts_ms, e.away[at])
         if e.listed[at] >= 0:
-            n = make_list(m, b, user, ts_ms, seq, exclude, FULL if train_every == 1 else LEAN, lists, e.listed[at])
+            now_ms = present_ms(m.histories, user, ts_ms)
+            n = make_list(m, b, user, now_ms, seq, exclude, FULL if train_every == 1 else LEAN, lists, e.listed[at])
             if len(buys.seq) > 0:
-                make_buy_list(m, b, user, n, ts_ms, seq, buys, e.listed[at])
+                make_buy_list(m, b, user, n, now_ms, seq, buys, e.listed[at])
         if m.interest.filled[0] == BLOCK:
             return at + 1
     return len(e.user)
@@ -174,7 +175,8 @@ def _one_event(
     known = p.facts[item, EVENTS] > 0
     place = find(h, user, item)
     fresh = place < 0
-    shared = is_shared(m.influence, h, user, place, ts_ms)
+    now_ms = present_ms(h, user, ts_ms)  # for a late event; what is counted and remembered of it has its own time
+    shared = is_shared(m.influence, h, user, place, now_ms)
     if exclude:
         fresh = fresh and not has_consumed(m.consumed, user, item)
     measured.user_known[at] = h.events[user] > 0
@@ -186,25 +188,30 @@ def _one_event(
         welcome(m.interest, item)
     elif train:
         step_weight = weight if shared else np.float32(0.0)
-        _measure_and_train(m, b, user, item, ts_ms, step_weight, bought, seq, items, exclude, measured, at)
+        _measure_and_train(m, b, user, item, now_ms, step_weight, bought, seq, items, exclude, measured, at)
     if train and shared:
-        collect(m.interest, h, user, item, ts_ms)
+        collect(m.interest, h, user, item, now_ms)
     if shared:
-        _share(m, user, item, place < 0, ts_ms, weight, seq)
-    take_back(m.dismissals, user, item)
+        _share(m, user, item, place < 0, ts_ms, now_ms, weight, seq)
+    take_back(m.dismissals, user, item, ts_ms)
     if exclude and fresh:
         consume(m.consumed, user, item)
-    owed = charge(m.influence, h, user, place, ts_ms, weight, shared)
-    remember(h, user, item, ts_ms, partition, weight, owed, not shared)
+    owed = charge(m.influence, h, user, place, ts_ms, now_ms, weight, shared)
+    if now_ms == ts_ms:
+        remember(h, user, item, ts_ms, partition, weight, owed, not shared)
+    else:
+        remember_late(h, user, item, ts_ms, partition, weight, owed, not shared)
 
 
 @inlined
-def _share(m: Model, user: int, item: int, new_to_user: bool, ts_ms: int, weight: np.float32, seq: int) -> None:
-    """Let a choice count in all that other users' lists are made of."""
+def _share(
+    m: Model, user: int, item: int, new_to_user: bool, ts_ms: int, now_ms: int, weight: np.float32, seq: int
+) -> None:
+    """Let a choice count in all that other users' lists are made of; `now_ms` is after `ts_ms` where it is late."""
     h = m.histories
     events = h.events[user]
-    gap_class = gap_context(events, ts_ms - h.last_ms[user]) - BY_GAP
-    covisit(m.covisitation, h, user, item, ts_ms, seq, weight)
+    gap_class = gap_context(events, now_ms - h.last_ms[user]) - BY_GAP
+    covisit(m.covisitation, h, user, item, now_ms, seq, weight)
     follow(m.categories, h, user, item, seq, weight)
     note_user(m.neighbours, user, item)
     count(m.popularity, item, new_to_user, ts_ms, seq, weight)

@@ -36,6 +36,16 @@ def reserve_measured(n: int) -> Measured:
     )
 
 
+def spread_measured(measured: Measured, duplicate: NDArray[np.bool_] | None) -> Measured:
+    """Return what is measured with a row for each duplicate, too, as if its ids were unknown; None: there is none."""
+    if duplicate is None:
+        return measured
+    spread = reserve_measured(len(duplicate))
+    for column, learned in zip(spread, measured, strict=True):
+        column[~duplicate] = learned
+    return spread
+
+
 def cut_measured(measured: Measured, first: int, last: int) -> Measured:
     """Return views of what is measured of the events `first` … `last` - 1."""
     columns: list[Any] = [column[first:last] for column in measured]

@@ -28,6 +28,7 @@ from .consumed import consumed
 from .covisitation import covisitation
 from .digest import hash_128, hash_text
 from .dismissals import dismissals
+from .event_window import EventWindow
 from .forgetting import eviction
 from .histories import histories
 from .influence import influence
@@ -37,7 +38,7 @@ from .json_ids import JsonIds
 from .kernel import Events, Lists, learn_events, looks
 from .kinds import PUTS_AWAY, REFRESHING, kind_weights, last_of_each_user, ratings_of
 from .limbo import limbo
-from .measured import Measured, cut_measured, reserve_measured
+from .measured import Measured, cut_measured, reserve_measured, spread_measured
 from .neighbours import neighbours
 from .occasion import occasion
 from .popularity import popularity
@@ -83,6 +84,8 @@ class Step:
         self.catalogue: dict[tuple[str, int], int] = {}
         """Next offset of each partition of the catalogue's topic."""
         self.last_ms = 0
+        self.duplicates = 0
+        """Events passed over since this was made, since their ids had been learned; not state."""
         self.users = Vocabulary("users", config.max_users)
         self.items = Vocabulary("items", config.max_items)
         self.categories = Vocabulary("categories", config.max_categories)
@@ -115,6 +118,7 @@ class Step:
         )
         self._kind_weights = kind_weights(config)
         self._item_ids = JsonIds(self.items)
+        self._window = EventWindow(self.arena, config.dedupe_events)
         self._changed = Changed(config.max_items)
         self.quality = Quality(self.model.popularity)
         self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
@@ -128,7 +132,8 @@ class Step:
         With `lists`, each touched user's list is made right after the user's last event of the chunk, unless there is
         no row for the user then; a mask, shape (events,), says after which events instead. One event in `train_every`
         is measured and trains the blend, all are counted. A chunk behind the position is stale and teaches nothing.
-        Raises `OutOfOrderChunk` for one beyond it or across it.
+        Raises `OutOfOrderChunk` for one beyond it or across it. An event whose id is in the window of event ids is
+        passed over: the state is as if its record were a hole in the log.
 
         A chunk of the catalogue is taken in as far as it is beyond the catalogue's position, which is one of its own:
         a compacted topic is read from its beginning again and again, and what has gone from it was replaced.
@@ -147,10 +152,18 @@ class Step:
                 f"{chunk.input}[{chunk.partition}]: the chunk begins at {chunk.start}, the state stands at {position}; "
                 f"read on from {position}"
             )
-        ranked, measured = self._learn(chunk, columns, lists, train_every)
+        new, lists, duplicate, owed = self._window.admit(columns, lists)
+        ranked, measured = self._learn(chunk, new, lists, train_every)
         self.positions[place] = chunk.end
         self.quality.add(measured, self.seq, None if ranked is None else ranked.lists[MAIN])
-        return Applied(chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), self.seq, ranked, measured)
+        self.duplicates += len(columns) - len(new)
+        if owed:
+            late = self.relist(owed)
+            ranked = late if ranked is None else joined([ranked, late])
+        measured = spread_measured(measured, duplicate)
+        return Applied(
+            chunk.input, chunk.partition, chunk.start, chunk.end, len(new), self.seq, ranked, measured, duplicate
+        )
 
     def warm_up(self) -> Future[None]:
         """Begin to load what training needs, so that no event waits for it; done when loaded. Changes no state."""
@@ -234,6 +247,7 @@ class Step:
             "positions": [[topic, partition, end] for (topic, partition), end in self.positions.items()],
             "catalogue": [[topic, partition, end] for (topic, partition), end in self.catalogue.items()],
             "eviction": self._eviction.saved(),
+            "owed": sorted(self._window.owed),
             "meta": meta or {},
         }
 
@@ -264,6 +278,7 @@ class Step:
         step._eviction.restore({"users": saved.users, "items": saved.items}, saved.header.get("eviction", {}))
         step.categories.rows(saved.categories)
         saved.fill(step.arena)
+        step._window.resume(saved.header.get("owed", ()))
         step._trainer.resume()
         return step
 

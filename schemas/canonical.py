@@ -13,7 +13,7 @@ from .mapping import OUR_FIELDS, InputMapping
 from .records import Kind
 from .rules import Event, pick
 
-COLUMN_FIELDS = ("user_id", "item_id", "kind", "ts_ms", "value")
+COLUMN_FIELDS = ("user_id", "item_id", "kind", "ts_ms", "value", "event_id")
 """The fields of ours that columns hold."""
 EXTRA_FIELDS = tuple(name for name in OUR_FIELDS if name not in COLUMN_FIELDS)
 """The others, which only ride along."""
@@ -34,7 +34,7 @@ def canonical_event(event: Event, mapping: InputMapping, extras: Mapping[str, An
 
     `extras` as `extras_of` gives them. Raises `WrongMapping` if the mapping has no name for the event's kind.
     """
-    user_name, item_name, kind_name, ts_name, value_name = (mapping.names(name)[0] for name in COLUMN_FIELDS)
+    user_name, item_name, kind_name, ts_name, value_name, id_name = _names(mapping)
     record: dict[str, Any] = {
         user_name: event.user_id,
         item_name: event.item_id,
@@ -43,6 +43,8 @@ def canonical_event(event: Event, mapping: InputMapping, extras: Mapping[str, An
     }
     if not math.isnan(event.value):
         record[value_name] = event.value
+    if event.event_id is not None:
+        record[id_name] = event.event_id
     if extras:
         record.update((mapping.names(name)[0], extra) for name, extra in extras.items())
     return orjson.dumps(record)
@@ -60,7 +62,7 @@ def canonical_events(
     row, as `extras_of` gives them. Raises `WrongMapping` if the mapping has no name for a kind that occurs.
     """
     mapping = mapping or InputMapping()
-    user_name, item_name, kind_name, ts_name, value_name = (mapping.names(name)[0] for name in COLUMN_FIELDS)
+    user_name, item_name, kind_name, ts_name, value_name, id_name = _names(mapping)
     kinds = {int(kind): mapping.kind_name(Kind(kind)) for kind in set(columns.kinds.tolist())}
     rows = zip(
         columns.user_ids,
@@ -74,7 +76,14 @@ def canonical_events(
         event: dict[str, Any] = {user_name: user_id, item_name: item_id, kind_name: kinds[kind], ts_name: ts_ms}
         if value == value:  # not NaN
             event[value_name] = value
+        if columns.event_ids is not None and (event_id := columns.event_ids[row]) is not None:
+            event[id_name] = event_id
         more = extras[row] if extras is not None else None
         if more:
             event.update((mapping.names(name)[0], extra) for name, extra in more.items())
         yield orjson.dumps(event)
+
+
+def _names(mapping: InputMapping) -> list[str]:
+    """Return the name of each of `COLUMN_FIELDS` in the input."""
+    return [mapping.names(name)[0] for name in COLUMN_FIELDS]

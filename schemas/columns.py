@@ -30,6 +30,8 @@ class InteractionColumns:
     """The Kafka record's timestamp (in a file: the event's own), shape (n,)."""
     offsets: NDArray[np.int64]
     """Place in the partition, increasing, with holes where records were rejected or compacted away; shape (n,)."""
+    event_ids: list[str | None] | None = None
+    """The producer's own id of each event that has one; None where none of them has, which is the common case."""
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -44,6 +46,21 @@ class InteractionColumns:
             values=self.values[first:last],
             as_of_ms=self.as_of_ms[first:last],
             offsets=self.offsets[first:last],
+            event_ids=None if self.event_ids is None else self.event_ids[first:last],
+        )
+
+    def taken(self, rows: NDArray[np.int64]) -> InteractionColumns:
+        """Return the rows at these places, in this order, as copies."""
+        places = rows.tolist()
+        return InteractionColumns(
+            user_ids=[self.user_ids[row] for row in places],
+            item_ids=[self.item_ids[row] for row in places],
+            kinds=self.kinds[rows],
+            ts_ms=self.ts_ms[rows],
+            values=self.values[rows],
+            as_of_ms=self.as_of_ms[rows],
+            offsets=self.offsets[rows],
+            event_ids=None if self.event_ids is None else [self.event_ids[row] for row in places],
         )
 
 

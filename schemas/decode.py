@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ import orjson
 from numpy.typing import NDArray
 
 from .avro_schemas import SchemaLookup, our_schema
+from .canonical import COLUMN_FIELDS
 from .columns import InteractionColumns, Reject
 from .mapping import ITEM_KINDS, InputMapping
 from .records import Kind
@@ -32,9 +34,8 @@ _MAX_SHAPES = 256
 _MAX_SHAPE_FIELDS = 64
 _MAX_SHAPE_CHARACTERS = 4_096
 
-_Names = tuple[str | None, str | None, str | None, str | None, str | None]
-_NO_NAMES: _Names = (None, None, None, None, None)
-_FIELDS = ("user_id", "item_id", "kind", "ts_ms", "value")
+_Names = tuple[str | None, str | None, str | None, str | None, str | None, str | None]
+_NO_NAMES: _Names = (None, None, None, None, None, None)
 
 
 @dataclass(slots=True)
@@ -46,6 +47,8 @@ class Rows:
     kinds: bytearray = field(default_factory=bytearray)
     ts_ms: array[int] = field(default_factory=lambda: array("q"))
     values: array[float] = field(default_factory=lambda: array("d"))
+    event_ids: list[str | None] = field(default_factory=list)
+    """Up to the last row that has one; the rows after it have none."""
     flaws: list[tuple[int, Flaw]] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
 
@@ -56,11 +59,31 @@ class Rows:
         self.kinds.append(event.kind)
         self.ts_ms.append(event.ts_ms)
         self.values.append(event.value)
+        if event.event_id is not None:
+            self.name(len(self.user_ids) - 1, event.event_id)
+
+    def name(self, row: int, event_id: str) -> None:
+        """Give an id to a row that has none."""
+        self._reach(row + 1)
+        self.event_ids[row] = event_id
+
+    def append(self, others: Rows) -> None:
+        """Append the rows of another; what it has beside rows stays there."""
+        if others.event_ids:
+            self._reach(len(self.user_ids))
+            self.event_ids += others.event_ids
+        self.user_ids += others.user_ids
+        self.item_ids += others.item_ids
+        self.kinds += others.kinds
+        self.ts_ms += others.ts_ms
+        self.values += others.values
 
     def columns(self, offsets: Sequence[int], record_ms: Sequence[int]) -> InteractionColumns:
         """Return the rows as columns; `offsets` and `record_ms` are those of every message, dropped ones included."""
         ts_ms = np.array(self.ts_ms, dtype=np.int64)
         as_of_ms = self._kept(record_ms)
+        if self.event_ids:
+            self._reach(len(self.user_ids))
         return InteractionColumns(
             user_ids=self.user_ids,
             item_ids=self.item_ids,
@@ -69,7 +92,12 @@ class Rows:
             values=np.array(self.values, dtype=np.float64),
             as_of_ms=np.where(as_of_ms < 0, ts_ms, as_of_ms),
             offsets=self._kept(offsets),
+            event_ids=self.event_ids or None,
         )
+
+    def _reach(self, rows: int) -> None:
+        """Let `event_ids` go as far as the first `rows` rows."""
+        self.event_ids.extend([None] * (rows - len(self.event_ids)))
 
     def _kept(self, of_all: Sequence[int]) -> NDArray[np.int64]:
         whole = np.asarray(of_all, dtype=np.int64)
@@ -97,13 +125,17 @@ class InteractionDecoder:
         *,
         input: str,
         partition: int,
+        event_ids: Mapping[int, str] | None = None,
     ) -> tuple[InteractionColumns, list[Reject]]:
         """Return the usable events of a run of records, and for each other record why it is not one.
 
         Every record is in exactly one of the two. A record without a timestamp (-1) counts as of its event's time.
-        Arbitrary bytes never raise; only a schema lookup that cannot answer does.
+        `event_ids` name events that have no id of their own, by place among the values. Arbitrary bytes never raise;
+        only a schema lookup that cannot answer does.
         """
         rows = self.gather(values, timestamps_ms)
+        if event_ids:
+            _name_rows(rows, event_ids)
         rejects = [
             Reject(
                 index=index,
@@ -138,7 +170,7 @@ class InteractionDecoder:
                 user, item, ts = get(names[0]), get(names[1]), get(names[3])
                 if ts is None:
                     ts = at_ms
-                kind_name, value = get(names[2]), get(names[4])
+                kind_name, value, event_id = get(names[2]), get(names[4]), get(names[5])
                 if (
                     # exact types: a bool is an int too, and no fit one
                     type(user) is str
@@ -151,6 +183,13 @@ class InteractionDecoder:
                     and type(ts) is int
                     and EARLIEST_MS <= ts <= (at_ms + DAY_MS if at_ms >= 0 else LATEST_MS)
                     and (value is None or ((type(value) is float or type(value) is int) and 0.0 <= value < infinite))
+                    and (
+                        event_id is None
+                        or (
+                            (type(event_id) is str and 0 < len(event_id) <= _SHORT_ID_CHARACTERS)
+                            and event_id.isprintable()
+                        )
+                    )
                 ):
                     kind = kinds.get(kind_name)
                     if kind is not None:
@@ -162,6 +201,8 @@ class InteractionDecoder:
                         add_kind(kind)
                         add_ts(ts)
                         add_value(nan if value is None else value + 0.0)
+                        if event_id is not None:
+                            rows.name(len(rows.user_ids) - 1, event_id)
                         continue
             self._slowly(rows, index, message, at_ms, min_rating)
         return rows
@@ -195,19 +236,30 @@ class InteractionDecoder:
         way refuses it and the rules decide.
         """
         found: list[str | None] = []
-        for ours in _FIELDS:
+        for ours in COLUMN_FIELDS:
             present = [name for name in self._mapping.names(ours) if name in record]
             if len(present) > 1:
                 found = list(_NO_NAMES)
                 break
             found.append(present[0] if present else None)
-        names = (found[0], found[1], found[2], found[3], found[4])
+        names = (found[0], found[1], found[2], found[3], found[4], found[5])
         # bounded: field names are the producers' to choose
         if len(record) <= _MAX_SHAPE_FIELDS and sum(map(len, record)) <= _MAX_SHAPE_CHARACTERS:
             if len(self._shapes) >= _MAX_SHAPES:
                 self._shapes.clear()
             self._shapes[tuple(record)] = names
         return names
+
+
+def _name_rows(rows: Rows, event_ids: Mapping[int, str]) -> None:
+    """Give ids, by place among the values, to the rows that have none of their own."""
+    for index, event_id in event_ids.items():
+        dropped = bisect_left(rows.dropped, index)
+        if dropped < len(rows.dropped) and rows.dropped[dropped] == index:
+            continue
+        row = index - dropped
+        if row >= len(rows.event_ids) or rows.event_ids[row] is None:
+            rows.name(row, event_id)
 
 
 def _rated_below(event: Event, record: Mapping[str, Any], mapping: InputMapping, min_rating: float) -> bool:

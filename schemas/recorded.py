@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import IO, Any
@@ -85,7 +85,7 @@ def read_events(
     columns = rows.columns(range(n), [NO_TIMESTAMP_MS] * n)
     keep = _kept(columns, first_only, limit)
     if keep is not None:
-        columns = _taken(columns, keep)
+        columns = replace(columns.taken(keep), offsets=np.arange(len(keep), dtype=np.int64))
         extras = None if extras is None else [extras[row] for row in keep.tolist()]
     return RecordedLog(columns, rejects, extras)
 
@@ -118,11 +118,7 @@ def _gather_lines(rows: Rows, decoder: InteractionDecoder, file: IO[bytes], mini
     before = 0
     for lines in message_blocks(file):
         part = decoder.gather(lines, list(repeat(NO_TIMESTAMP_MS, len(lines))), min_rating=minimum)
-        rows.user_ids += part.user_ids
-        rows.item_ids += part.item_ids
-        rows.kinds += part.kinds
-        rows.ts_ms += part.ts_ms
-        rows.values += part.values
+        rows.append(part)
         rows.flaws += [(before + index, flaw) for index, flaw in part.flaws if lines[index].strip()]
         before += len(lines)
 
@@ -167,19 +163,6 @@ def _kept(columns: InteractionColumns, first_only: bool, limit: int | None) -> N
                 first[place] = True
         order = order[first]
     return order if limit is None else order[: max(limit, 0)]
-
-
-def _taken(columns: InteractionColumns, rows: NDArray[np.int64]) -> InteractionColumns:
-    places = rows.tolist()
-    return InteractionColumns(
-        user_ids=[columns.user_ids[row] for row in places],
-        item_ids=[columns.item_ids[row] for row in places],
-        kinds=columns.kinds[rows],
-        ts_ms=columns.ts_ms[rows],
-        values=columns.values[rows],
-        as_of_ms=columns.as_of_ms[rows],
-        offsets=np.arange(len(places), dtype=np.int64),
-    )
 
 
 def _typed_item_cells(record: dict[str, Any]) -> dict[str, Any]:

@@ -138,8 +138,15 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     original_bytes: int
     sha256: str
     ts_ms: int
+    event_id: str | None = None
+    """What the record's header named it: it had been sent again, and this was its first place."""
 
     @property
     def key(self) -> str:
-        """The place in the log, so that sending it again counts once."""
+        """The place in the log."""
         return f"{self.topic}-{self.partition}-{self.offset}"
+
+    @property
+    def first_place(self) -> str:
+        """The place where the record stood at first: what names it however often it is sent again."""
+        return self.event_id or self.key

@@ -32,6 +32,8 @@ class Event(NamedTuple):
     ts_ms: int
     value: float
     """NaN where absent."""
+    event_id: str | None = None
+    """The producer's own; None where absent or empty."""
 
 
 def latest_ms(record_ms: int) -> int:
@@ -65,7 +67,13 @@ def judge(record: Mapping[str, Any], mapping: InputMapping, record_ms: int) -> E
     value = judge_value(*pick(record, mapping.names("value")))
     if isinstance(value, Flaw):
         return value
-    return Event(user_id, item_id, kind, ts_ms, value)
+    name, event_id = pick(record, mapping.names("event_id"))
+    if event_id is None or event_id == "":
+        return Event(user_id, item_id, kind, ts_ms, value)
+    event_id = judge_id(name, event_id, RejectCode.wrong_type)
+    if isinstance(event_id, Flaw):
+        return event_id
+    return Event(user_id, item_id, kind, ts_ms, value, event_id)
 
 
 def judge_id(name: str, value: Any, missing: RejectCode) -> str | Flaw:

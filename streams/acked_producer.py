@@ -50,6 +50,8 @@ class Record(NamedTuple):
     value: bytes | None
     """None: a tombstone, which removes the key from a compacted topic."""
     headers: Sequence[tuple[str, bytes]] = ()
+    timestamp_ms: int | None = None
+    """None: when it is sent."""
 
 
 class RefusedByBroker(Unavailable):
@@ -216,7 +218,8 @@ def _by_partition(records: Sequence[Record], partitions: int) -> dict[int, list[
 def _fill(batch: Any, records: list[Record]) -> tuple[Any, list[Record]]:
     """Put as many records into an aiokafka batch as fit (at least one always does); return it and the rest."""
     for place, record in enumerate(records):
-        if batch.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
+        headers = list(record.headers)
+        if batch.append(timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=headers) is None:
             batch.close()
             return batch, records[place:]
     batch.close()

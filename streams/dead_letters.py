@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import orjson
 
@@ -36,15 +36,22 @@ class DeadLetterTopic:
         *,
         topic: str,
         partition: int,
+        event_ids: Mapping[int, str] | None = None,
     ) -> None:
         """Return when a letter for each reject is acknowledged by all replicas, waiting through outages.
 
-        `values` and `timestamps_ms` are the whole chunk's, as they were given to the decoder: `Reject.index` is a place
-        in them. Call it before the chunk is learned, or a crash in between loses the letters. Raises `RefusedByBroker`.
+        `values`, `timestamps_ms` and `event_ids` are the whole chunk's, as they were given to the decoder:
+        `Reject.index` is a place in them. Call it before the chunk is learned, or a crash in between loses the letters.
+        Raises `RefusedByBroker`.
         """
         letters = [
             dead_letter(
-                reject, values[reject.index], ts_ms=int(timestamps_ms[reject.index]), topic=topic, partition=partition
+                reject,
+                values[reject.index],
+                ts_ms=int(timestamps_ms[reject.index]),
+                topic=topic,
+                partition=partition,
+                event_id=None if event_ids is None else event_ids.get(reject.index),
             )
             for reject in rejects
         ]
@@ -55,7 +62,9 @@ class DeadLetterTopic:
         await self._producer.close(within_s)
 
 
-def dead_letter(reject: Reject, original: bytes | None, *, ts_ms: int, topic: str, partition: int) -> DeadLetter:
+def dead_letter(
+    reject: Reject, original: bytes | None, *, ts_ms: int, topic: str, partition: int, event_id: str | None = None
+) -> DeadLetter:
     """Return the letter for a rejected record, its value cut to `KEPT_BYTES`; a null value stays None, length 0."""
     whole = original or b""
     return DeadLetter(
@@ -68,6 +77,7 @@ def dead_letter(reject: Reject, original: bytes | None, *, ts_ms: int, topic: st
         original_bytes=len(whole),
         sha256=hashlib.sha256(whole).hexdigest(),
         ts_ms=ts_ms,
+        event_id=event_id,
     )
 
 
@@ -84,6 +94,7 @@ def letter_record(letter: DeadLetter) -> Record:
             "original_bytes": letter.original_bytes,
             "sha256": letter.sha256,
             "ts_ms": letter.ts_ms,
+            **({} if letter.event_id is None else {"event_id": letter.event_id}),
         }
     )
     return Record(letter.key.encode(), value, [(REASON_HEADER, letter.code.encode())])

@@ -12,6 +12,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+EVENT_ID_HEADER = "millstream-event-id"
+"""Names an event whose value names none: a record that is sent again brings its first place in the log."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawChunk:
@@ -30,6 +33,8 @@ class RawChunk:
     values: list[bytes | None]
     offsets: list[int]
     timestamps_ms: list[int]
+    event_ids: Mapping[int, str] | None = None
+    """By place here, the ids that records bring in `EVENT_ID_HEADER`; None where none does."""
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -107,4 +112,16 @@ class ReadAhead:
             values=[record.value for record in records],
             offsets=offsets,
             timestamps_ms=[record.timestamp for record in records],
+            event_ids=_event_ids(records),
         )
+
+
+def _event_ids(records: Sequence[Any]) -> dict[int, str] | None:
+    bearing = [(place, record.headers) for place, record in enumerate(records) if record.headers]
+    named = {
+        place: value.decode(errors="replace")
+        for place, headers in bearing
+        for name, value in headers
+        if name == EVENT_ID_HEADER and value
+    }
+    return named or None

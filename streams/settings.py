@@ -51,7 +51,7 @@ __all__ = [
 
 DEFAULT_FILE = "millstream.toml"
 _LISTS = (("main",), ("main", "buy"))
-_MAY_BE_NONE = {"first_trained", "shared_repeats", "shared_choices"}
+_MAY_BE_NONE = {"dedupe_events", "first_trained", "shared_repeats", "shared_choices"}
 _MOST_WEIGHT = 15.0
 """Of a kind of event: a history keeps weights below 16."""
 

@@ -28,6 +28,7 @@ CAPPED = LearningConfig(
     max_consumed=16,
     consumed_per_user=20,
     lists=("main", "buy"),
+    dedupe_events=70,
 )
 KEEPS_ALL = replace(CAPPED, exclude_consumed=False)
 TABLES = sorted(Step(CAPPED).arena.tables)
@@ -62,7 +63,9 @@ def log() -> InteractionColumns:
     log = random_log(1_200, users=80, items=90, seed=11)
     turn = np.arange(len(log)) % 20
     kinds = np.select([turn == 19, turn < 5, turn < 8], [Kind.dismiss, Kind.rating, Kind.purchase], log.kinds)
-    return replace(log, kinds=kinds.astype(np.int8), values=np.where(turn < 4, 1.0 + turn, np.nan))
+    event_ids = [f"e{number % 1_100}" if number % 2 else None for number in range(len(log))]
+    values = np.where(turn < 4, 1.0 + turn, np.nan)
+    return replace(log, kinds=kinds.astype(np.int8), values=values, event_ids=event_ids)
 
 
 @pytest.fixture(scope="module")

@@ -280,7 +280,8 @@ def _log(path: Path | None, min_rating: float | None, *, limit: int) -> tuple[st
         raise Problem(
             f"{path.name}: no event in it ({len(found.rejects):,} lines rejected, the rest below --min-rating)"
         )
-    return path.name, found.columns
+    # every event is waited for, so none may be passed over
+    return path.name, dataclasses.replace(found.columns, event_ids=None)
 
 
 def _say(line: str) -> None:

@@ -48,6 +48,7 @@ def command(as_json: bool) -> None:
                     "events": summary.events,
                     "slates": summary.slates,
                     "dead_letters": summary.dead_letters,
+                    "duplicates": summary.duplicates,
                     "seq": summary.seq,
                     "state_hash": summary.state_hash,
                     "positions": summary.positions,
@@ -78,10 +79,11 @@ async def _run(app: MillstreamApp) -> Summary:
         raise _as_problem(app.pipeline.failure.error)
     summary = app.pipeline.summary
     _log.info(
-        "stopped: %s events, %s lists, %s dead letters; snapshot %s",
+        "stopped: %s events, %s lists, %s dead letters, %s duplicates; snapshot %s",
         f"{summary.events:,}",
         f"{summary.slates:,}",
         f"{summary.dead_letters:,}",
+        f"{summary.duplicates:,}",
         app.pipeline.parts.snapshots.last,
     )
     return summary

@@ -39,7 +39,7 @@ _EVENT: dict[str, Any] = {
         "kind": {"type": "string", "enum": [kind.name for kind in Kind if kind <= Kind.hide]},
         "ts_ms": {"type": "integer", "description": "Milliseconds since the epoch; absent: now."},
         "value": {"type": "number", "minimum": 0, "description": "A rating, dwell time in seconds, or amount."},
-        "event_id": {"type": "string"},
+        "event_id": {"type": ["string", "integer"], "description": "Sent again under the same one, it counts once."},
         "session_id": {"type": "string"},
         "slate_id": {"type": "string", "description": "Of the list it was shown on."},
         "position": {"type": "integer", "description": "Its place there."},
