@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 MOST_SHARED_REPEATS = 200
 
@@ -54,3 +56,17 @@ class LearningConfig:
     """What a rating adds that is its user's mean, or whose value or user's mean is not known."""
     rating_slope: float = 1.5
     """How much more a rating adds for each user's mean that it is above the mean, less below; 0: all alike."""
+
+
+def plain(config: LearningConfig) -> dict[str, Any]:
+    """Return the settings as JSON gives them back."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}
+
+
+def differences(config: LearningConfig, made_with: Mapping[str, Any]) -> list[str]:
+    """Return in words which settings are others than those a state was made with; one that it had not is none."""
+    return [
+        f"learning.{key} = {value!r}, was {made_with[key]!r}"
+        for key, value in plain(config).items()
+        if made_with.get(key, value) != value
+    ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from .arena import Arena
 from .blend import blend
 from .catalogue import describe
 from .categories import categories
-from .config import LearningConfig
+from .config import LearningConfig, differences, plain
 from .consumed import consumed
 from .covisitation import covisitation
 from .digest import hash_128, hash_text
@@ -254,7 +253,7 @@ class Step:
     def header(self, meta: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return what a snapshot says of the state beside its tables and ids, JSON-able."""
         return {
-            "config": _plain(self.config),
+            "config": plain(self.config),
             "seq": self.seq,
             "generation": self.generation,
             "last_ms": self.last_ms,
@@ -272,12 +271,7 @@ class Step:
         Raises `ValueError` naming the setting when `config` differs from the one it was made with.
         """
         made_with = saved.header["config"]
-        odd = [
-            f"learning.{key} = {value!r}, was {made_with[key]!r}"
-            for key, value in _plain(config).items()
-            if made_with.get(key, value) != value
-        ]
-        if odd:
+        if odd := differences(config, made_with):
             raise ValueError(
                 f"the snapshot was made with other settings: {'; '.join(odd)}; put them back, or start without it"
             )
@@ -402,8 +396,3 @@ class Step:
     def _position(self, partition: int) -> int:
         """Return the sum over all inputs of the next offset of one partition."""
         return sum(end for (_, number), end in self.positions.items() if number == partition)
-
-
-def _plain(config: LearningConfig) -> dict[str, Any]:
-    """Return the settings as JSON gives them back."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(config).items()}

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 # aiokafka ships no types; its records are put into RawChunk at once
-from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped]
+from aiokafka import TopicPartition  # type: ignore[import-untyped]
 from aiokafka.errors import (  # type: ignore[import-untyped]
     KafkaError,
     NoOffsetForPartitionError,
@@ -25,6 +25,7 @@ from aiokafka.errors import (  # type: ignore[import-untyped]
 )
 from faust import Service
 
+from .consumer import LOST, STOP_WITHIN_S, end_consumer, make_consumer
 from .errors import BrokerUnreachable, Unavailable
 from .outage import Outage
 from .read_ahead import Deliver, ReadAhead
@@ -35,15 +36,11 @@ Positions = Mapping[tuple[str, int], int]
 """(topic, partition) to the next offset to read."""
 
 _CONNECT_WITHIN_S = 5.0
-_STOP_WITHIN_S = 1.0
 _POLL_MS = 100
 """How long a poll waits when nothing comes; what comes ends it at once, so this only bounds how soon a stop is seen."""
-_LOST = (KafkaError, TimeoutError, RuntimeError)
-"""What a connection that is gone raises; the last is uvloop's, where a lost one is written to."""
 _PROBE_EVERY_S = 1.0
 _PROBE_ANSWER_WITHIN_S = 3.0
 _COMMIT_WITHIN_S = 2.0
-_METADATA_EVERY_MS = 30_000
 
 _log = logging.getLogger(__name__)
 
@@ -159,7 +156,7 @@ class InteractionSource(Service):
             return
         try:
             await asyncio.wait_for(self._consumer.commit(assigned), _COMMIT_WITHIN_S)
-        except _LOST as error:
+        except LOST as error:
             _log.debug("offsets of group %s not committed: %s", self._settings.kafka.group_id, error)
 
     async def on_start(self) -> None:
@@ -168,7 +165,7 @@ class InteractionSource(Service):
         Raises `BrokerUnreachable` within some seconds, `TopicChanged` or `PositionLost`, each with the remedy.
         """
         partitions = await self._open_topics()
-        self._consumer = self._make_consumer()
+        self._consumer = make_consumer(self._settings.kafka)
         try:
             await asyncio.wait_for(self._consumer.start(), _CONNECT_WITHIN_S)
             self._places = [TopicPartition(name, p) for name, count in partitions.items() for p in range(count)]
@@ -194,7 +191,7 @@ class InteractionSource(Service):
         self._ahead.came.set()
         if self._reading is not None:
             with suppress(asyncio.CancelledError, TimeoutError):
-                await asyncio.wait_for(self._reading, _STOP_WITHIN_S)
+                await asyncio.wait_for(self._reading, STOP_WITHIN_S)
 
     async def on_stop(self) -> None:
         """Read no more."""
@@ -218,17 +215,6 @@ class InteractionSource(Service):
                 )
             self.topic_ids[name] = str(now)
         return {name: states[name].partitions for name in self._receivers}
-
-    def _make_consumer(self) -> Any:
-        return AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka.bootstrap_servers,
-            client_id="millstream-source",
-            group_id=self._settings.kafka.group_id,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            metadata_max_age_ms=_METADATA_EVERY_MS,
-        )
 
     async def _begin_at(self) -> dict[tuple[str, int], int]:
         consumer, start = self._consumer, self._settings.snapshots.start
@@ -329,7 +315,7 @@ class InteractionSource(Service):
         while not self.should_stop:
             try:
                 ends = await asyncio.wait_for(self._consumer.end_offsets(self._places), _PROBE_ANSWER_WITHIN_S)
-            except _LOST:
+            except LOST:
                 self.outage.lost("waiting; nothing is lost")
                 await self._connect_anew()
             else:
@@ -340,18 +326,18 @@ class InteractionSource(Service):
     async def _connect_anew(self) -> None:
         """Connect another consumer, if the broker lets us: the one there is may never find back to it.
 
-        What aiokafka does not expect (`_LOST`) ends its task for metadata; whatever needs some then waits for ever.
+        What aiokafka does not expect (`LOST`) ends its task for metadata; whatever needs some then waits for ever.
         """
         async with self._connecting:
             if self._successor is not None:
                 return
-            consumer = self._make_consumer()
+            another = make_consumer(self._settings.kafka)
             try:
-                await asyncio.wait_for(consumer.start(), _CONNECT_WITHIN_S)
-            except _LOST:
-                await _end(consumer)
+                await asyncio.wait_for(another.start(), _CONNECT_WITHIN_S)
+            except LOST:
+                await end_consumer(another)
             else:
-                self._successor = consumer
+                self._successor = another
 
     async def _hand_on(self) -> None:
         """Let the successor read on, behind the last record that was read. Only between two reads."""
@@ -359,7 +345,7 @@ class InteractionSource(Service):
         self._consumer.assign(self._places)
         for place in self._places:
             self._consumer.seek(place, self._ahead.next_to_read(place))
-        await _end(before)
+        await end_consumer(before)
 
     async def _look_at(self, ends: Mapping[Any, int]) -> None:
         lag = 0
@@ -389,15 +375,9 @@ class InteractionSource(Service):
             self._failed(error)
 
     async def _close(self) -> None:
-        for consumer in (self._consumer, self._successor):
-            if consumer is not None:
-                await _end(consumer)
-
-
-async def _end(consumer: Any) -> None:
-    """Close it; leaving politely takes an answer, which a broker that is gone will not give."""
-    with suppress(*_LOST):
-        await asyncio.wait_for(consumer.stop(), _STOP_WITHIN_S)
+        for each in (self._consumer, self._successor):
+            if each is not None:
+                await end_consumer(each)
 
 
 def _unreachable(bootstrap_servers: str) -> str:
