@@ -34,6 +34,8 @@ class Table:
     """How many rows, from the first, may hold anything: what is dumped. It never falls."""
     of: str
     """The vocabulary whose rows these are; empty: none's."""
+    later: bool
+    """Whether there are snapshots from before there was this table: it is empty then."""
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     marks: Marks = field(init=False)
     dirty: NDArray[np.uint8] = field(init=False)
@@ -74,14 +76,14 @@ class Arena:
 
     tables: dict[str, Table] = field(default_factory=dict)
 
-    def table(self, name: str, rows: int, used: Callable[[], int], *, of: str = "") -> Table:
+    def table(self, name: str, rows: int, used: Callable[[], int], *, of: str = "", later: bool = False) -> Table:
         """Declare a table of `rows` rows of which the first `used()` may hold anything; a name is declared once.
 
         A table `of` a vocabulary has its rows: when an id is forgotten, the row is cleared here too.
         """
         if name in self.tables:
             raise ValueError(f"table {name!r} is declared twice; give each part's table its own name")
-        self.tables[name] = Table(name, rows, used, of)
+        self.tables[name] = Table(name, rows, used, of, later)
         return self.tables[name]
 
     def clear(self, of: str, rows: NDArray[np.int64]) -> None:
@@ -119,8 +121,10 @@ class Arena:
         """Raise `ValueError` naming the array where a snapshot's are not this arena's, or have more rows."""
         here = {f"{table.name}/{name}" for table in self.tables.values() for name in table.arrays}
         there = {f"{table}/{name}" for table, arrays in layout.items() for name in arrays}
-        if here != there:
-            raise ValueError(f"the snapshot's arrays differ from this version's: {', '.join(sorted(here ^ there))}")
+        later = {f"{table.name}/{name}" for table in self.tables.values() if table.later for name in table.arrays}
+        if not here - later <= there <= here:
+            odd = (here ^ there) - later
+            raise ValueError(f"the snapshot's arrays differ from this version's: {', '.join(sorted(odd))}")
         for table, arrays in layout.items():
             for name, (dtype, shape) in arrays.items():
                 array = self.tables[table].arrays[name]

@@ -39,10 +39,10 @@ class EventWindow:
     """The ids of the last `events` events that had one; 0: no duplicate is looked for. Its only writer is `admit`."""
 
     def __init__(self, arena: Arena, events: int) -> None:
-        window = arena.table("event_window", 1, lambda: 1)
+        window = arena.table("event_window", 1, lambda: 1, later=True)
         self._taken: NDArray[np.int64] = window.array("taken", np.int64)
         self._window_dirty = window.dirty
-        ring = arena.table("event_ids", events, lambda: min(events, int(self._taken[0])))
+        ring = arena.table("event_ids", events, lambda: min(events, int(self._taken[0])), later=True)
         self._ring: NDArray[np.uint64] = ring.array("hash", np.uint64)
         self._ring_dirty = ring.dirty
         self._held: set[int] = set()
