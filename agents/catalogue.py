@@ -1,13 +1,18 @@
 """The catalogue: into the step, and into one Redis hash beside the lists, each item's title and availability.
 
-The topic is read from its beginning at every start. The hash is overwritten item by item, and the step passes over what
-it has taken in before, so reading a record again changes nothing.
+The topic is read from its beginning at every start, and again when Redis has lost something. The hash is overwritten
+item by item, and the step passes over what it has taken in before, so reading a record again changes nothing.
+
+The worker heeds what the topic says of availability only after such a loss: `withdrawn` is the serving side's to write,
+and the topic has what it wrote (a tombstone, or `available: false`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -16,8 +21,11 @@ import redis.asyncio
 from millstream.schemas.columns import Chunk, ItemColumns, Reject
 from millstream.schemas.decode_items import ItemDecoder
 from millstream.schemas.records import Item
+from millstream.streams.kept_off import KeptOff, TooManyWithdrawn
+from millstream.streams.marker import Marker
 from millstream.streams.outage import Outage
 from millstream.streams.read_ahead import RawBatch, RawChunk
+from millstream.streams.source import Positions
 
 from .failure import Failure
 from .intake import DeadLetters, Learner
@@ -25,6 +33,9 @@ from .publisher import PASSING
 from .step_thread import Reading
 
 _RETRY_S = 0.5
+_WITHDRAWN_AT_ONCE = 100
+
+_log = logging.getLogger(__name__)
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -57,6 +68,8 @@ class Catalogue:
         prefix: str,
         dead_letters: DeadLetters,
         learner: Learner,
+        marker: Marker,
+        kept_off: KeptOff,
         *,
         outage: Outage,
         failure: Failure,
@@ -69,8 +82,18 @@ class Catalogue:
         self._decoder = ItemDecoder()
         self._letters = dead_letters
         self._learner = learner
+        self._marker = marker
+        self._kept_off = kept_off
+        self._withdraw_below: dict[tuple[str, int], int] = {}
+        self._withdrawn: set[str] = set()  # by us: later words of the topic on these are ours to follow
+        self._is_full = False
         self._outage = outage
         self._failure = failure
+
+    def withdraw_below(self, ends: Positions) -> None:
+        """Withdraw what the topic says, below these offsets, is not available; put it back when it says so later."""
+        self._withdraw_below = dict(ends)
+        self._is_full = False
 
     async def take(self, batch: RawBatch) -> None:
         """Return when the hash holds what the batch says and it is queued for learning. Errors are reported."""
@@ -85,7 +108,8 @@ class Catalogue:
         if rejects:
             await self._letters.write(rejects, raw.values, raw.timestamps_ms, topic=raw.input, partition=raw.partition)
             self.dead_letters += len(rejects)
-        await self._write(shown)
+        await self._keep_off(raw, columns.items)
+        await self._waiting(partial(self._write, shown))
         return Reading(Chunk(raw.input, raw.partition, raw.start, raw.end, columns), len(raw))
 
     def _decode(self, raw: RawChunk) -> tuple[ItemColumns, dict[str, bytes | None], list[Reject]]:
@@ -117,17 +141,45 @@ class Catalogue:
                 shown[item.item_id] = msgspec.json.encode(Shown(item.title, item.available))
         return ItemColumns(items, np.array(offsets, np.int64)), shown, rejects
 
+    async def _keep_off(self, raw: RawChunk, items: Sequence[Item]) -> None:
+        lost = raw.start < self._withdraw_below.get((raw.input, raw.partition), 0)
+        available = {item.item_id: item.available for item in items}
+        off = [id_ for id_, is_available in available.items() if not is_available and (lost or id_ in self._withdrawn)]
+        on = [id_ for id_, is_available in available.items() if is_available and id_ in self._withdrawn]
+        for first in range(0, len(off), _WITHDRAWN_AT_ONCE):
+            part = off[first : first + _WITHDRAWN_AT_ONCE]
+            await self._waiting(partial(self._withdraw, part))
+        if on:
+            self._withdrawn.difference_update(on)
+            await self._waiting(partial(self._kept_off.restore, on))
+
+    async def _withdraw(self, items: Sequence[str]) -> None:
+        try:
+            await self._kept_off.withdraw(items)
+        except TooManyWithdrawn as error:
+            if not self._is_full:
+                _log.error("not all that is unavailable could be withdrawn again, %s among it: %s", items[0], error)
+            self._is_full = True
+        else:
+            self._withdrawn.update(items)
+
     async def _write(self, changes: dict[str, bytes | None]) -> None:
         kept = {item_id: shown for item_id, shown in changes.items() if shown is not None}
         removed = [item_id for item_id, shown in changes.items() if shown is None]
-        while changes:
+        async with self._client.pipeline(transaction=True) as pipe:
+            if kept:
+                pipe.hset(self._key, items=[part for pair in kept.items() for part in pair])
+            if removed:
+                pipe.hdel(self._key, *removed)
+            move = self._marker.join(pipe)
+            answers = await pipe.execute()
+        self._marker.moved(move, answers[-1])
+
+    async def _waiting(self, write: Callable[[], Awaitable[object]]) -> None:
+        """Return when Redis has taken it."""
+        while True:
             try:
-                async with self._client.pipeline(transaction=False) as pipe:
-                    if kept:
-                        pipe.hset(self._key, items=[part for pair in kept.items() for part in pair])
-                    if removed:
-                        pipe.hdel(self._key, *removed)
-                    await pipe.execute()
+                await write()
             except PASSING as error:
                 self._outage.lost(f"{error}; waiting; nothing is lost")
                 await asyncio.sleep(_RETRY_S)

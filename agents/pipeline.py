@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -24,6 +25,8 @@ from millstream.schemas.decode import InteractionDecoder
 from millstream.schemas.mapping import InputMapping
 from millstream.streams.dead_letters import DeadLetterTopic
 from millstream.streams.errors import Unavailable
+from millstream.streams.kept_off import KeptOff
+from millstream.streams.marker import Marker
 from millstream.streams.outage import Outage
 from millstream.streams.read_ahead import Deliver
 from millstream.streams.recommendations import RecommendationsTopic
@@ -38,6 +41,7 @@ from .failure import Failure
 from .intake import Intake
 from .order_log import OrderLog
 from .publisher import Publisher
+from .redis_loss import RedisLoss
 from .reporter import Reporter
 from .similar_items import SimilarItems
 from .snapshots import Resumed, SnapshotRefused, Snapshots, resume
@@ -74,6 +78,7 @@ class Parts:
     snapshots: Snapshots
     catalogue: Catalogue
     similar: SimilarItems
+    redis_loss: RedisLoss
     reporter: Reporter
     dead_letters: DeadLetterTopic
     recommendations: RecommendationsTopic | None
@@ -115,9 +120,9 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
     recommendations = None
     if settings.worker.publish_recommendations:
         recommendations = RecommendationsTopic(brokers, topics.recommendations)
-    lists = RedisTopic(
-        client, prefix=settings.redis.prefix, ttl_s=settings.redis.list_ttl_s, feed_length=settings.redis.feed_length
-    )
+    prefix, ttl_s = settings.redis.prefix, settings.redis.list_ttl_s
+    marker = Marker(client, prefix=prefix)
+    lists = RedisTopic(client, prefix=prefix, ttl_s=ttl_s, feed_length=settings.redis.feed_length, marker=marker)
     publisher = Publisher(
         lists,
         recommendations,
@@ -149,19 +154,30 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
     )
     catalogue = Catalogue(
         client,
-        settings.redis.prefix,
+        prefix,
         dead_letters,
         thread,
+        marker,
+        KeptOff(client, prefix=prefix, rule_ttl_s=ttl_s),
         outage=redis_outage,
         failure=failure,
     )
-    similar = SimilarItems(
+    similar_lists = SimilarTopic(client, prefix=prefix, ttl_s=ttl_s, marker=marker)
+    similar = SimilarItems(thread, similar_lists, outage=redis_outage)
+    redis_loss = RedisLoss(
+        marker,
         thread,
-        SimilarTopic(client, prefix=settings.redis.prefix, ttl_s=settings.redis.list_ttl_s),
-        outage=redis_outage,
+        publisher,
+        similar,
+        lists,
+        similar_lists,
+        again=lambda: source.read_again(settings.topics.items, catalogue.withdraw_below),
+        failed=failure.report,
+        every_s=settings.worker.status_every_s,
+        slice_ms=settings.worker.slice_ms,
     )
     reporter = Reporter(
-        settings, source, intake, catalogue, thread, publisher, gauges, client, kafka_outage, redis_outage
+        settings, source, intake, catalogue, thread, publisher, gauges, redis_loss, client, kafka_outage, redis_outage
     )
     parts = Parts(
         source,
@@ -172,6 +188,7 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
         snapshots,
         catalogue,
         similar,
+        redis_loss,
         reporter,
         dead_letters,
         recommendations,
@@ -210,7 +227,7 @@ class Pipeline(Service):
         # what start-up made lives as long as the process: the collector need not look at it again and again
         gc.freeze()
         parts = self.parts
-        await self._check_redis()
+        await self._reach_redis(parts.redis.ping())
         parts.snapshots.check_directory()
         directory = self._settings.snapshots.directory
         inputs = [each.topic for each in self._settings.inputs]
@@ -220,6 +237,7 @@ class Pipeline(Service):
         # on from the snapshot: what is applied again is recorded again, in the same order
         parts.order.begin(resumed.step.seq)
         loaded = asyncio.wrap_future(resumed.step.warm_up())
+        await self._reach_redis(parts.redis_loss.begin(resumed.step.seq))
         parts.thread.start(resumed.step, resumed.order)
         parts.publisher.start()
         if not are_compiled():
@@ -235,6 +253,7 @@ class Pipeline(Service):
         self.add_future(parts.snapshots.run())
         self.add_future(parts.reporter.run())
         self.add_future(parts.similar.run())
+        self.add_future(parts.redis_loss.run())
         # lists go out meanwhile, but a slice that ended a block of training would wait
         await loaded
         parts.reporter.state = "running"
@@ -265,9 +284,9 @@ class Pipeline(Service):
         recommendations = self.parts.recommendations
         return [self.parts.dead_letters, *([recommendations] if recommendations is not None else [])]
 
-    async def _check_redis(self) -> None:
+    async def _reach_redis(self, asked: Awaitable[object]) -> None:
         try:
-            await asyncio.wait_for(self.parts.redis.ping(), _REDIS_ANSWERS_WITHIN_S)
+            await asyncio.wait_for(asked, _REDIS_ANSWERS_WITHIN_S)
         except (RedisError, OSError, TimeoutError) as error:
             raise RedisUnreachable(
                 f"no Redis answers at {_address(self._settings.redis.url)} ({str(error) or 'no answer in time'}); "

@@ -37,8 +37,8 @@ _SLOWEST_RETRY_S = 1.0
 class ListTopic(Protocol):
     """Where lists are read from: `RedisTopic`."""
 
-    async def publish(self, slates: Sequence[EncodedSlate]) -> list[bool]:
-        """Store what is newer; return which were."""
+    async def publish(self, slates: Sequence[EncodedSlate], events: int = 0) -> list[bool]:
+        """Store what is newer; return which were. With these, all lists of so many more events are published."""
 
 
 class ListLog(Protocol):
@@ -46,6 +46,13 @@ class ListLog(Protocol):
 
     async def publish(self, slates: Sequence[EncodedSlate]) -> None:
         """Return when every slate is acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeAgain(SliceDone):
+    """Lists made without an event, and who waits for them."""
+
+    stored: asyncio.Future[None]
 
 
 @dataclass(slots=True)
@@ -56,6 +63,14 @@ class _Batch:
     @property
     def records(self) -> int:
         return sum(done.records for done in self.slices)
+
+    @property
+    def events(self) -> int:
+        return sum(done.events for done in self.slices)
+
+    @property
+    def again(self) -> list[MadeAgain]:
+        return [done for done in self.slices if isinstance(done, MadeAgain)]
 
 
 class Publisher:
@@ -111,6 +126,12 @@ class Publisher:
         self._idle.clear()
         self._added.set()
 
+    async def publish_again(self, slates: Sequence[EncodedSlate]) -> None:
+        """Return when Redis holds these lists, made without an event, or newer ones; they wait their turn."""
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.add(MadeAgain("", 0, 0, 0, 0, slates, stored))
+        await stored
+
     def unpublished(self) -> set[str]:
         """Return the users of lists that are queued or under way."""
         under_way = [slate for batch in self._open for slate in batch.slates]
@@ -136,9 +157,14 @@ class Publisher:
         while True:
             await self._added.wait()
             batch = self._take()
-            newer = await self._store(batch.slates)
+            newer = await self._store(batch)
             self.slates += len(newer)
-            self._observe(newer, self._now_ms())
+            # a list made again says nothing of how long an event waited
+            again = {id(slate) for done in batch.again for slate in done.slates}
+            self._observe([slate for slate in newer if id(slate) not in again] if again else newer, self._now_ms())
+            for done in batch.again:
+                if not done.stored.done():  # whoever waited may have given up
+                    done.stored.set_result(None)
             await self._stored.put((batch, newer))
 
     def _take(self) -> _Batch:
@@ -149,20 +175,24 @@ class Publisher:
             done = self._waiting.popleft()
             slices.append(done)
             for slate in done.slates:
-                newest[slate.list, slate.user_id] = slate
+                held = newest.get((slate.list, slate.user_id))
+                # what was made again may be added after the list of a later event
+                if held is None or held.version < slate.version:
+                    newest[slate.list, slate.user_id] = slate
         if not self._waiting:
             self._added.clear()
         batch = _Batch(slices, list(newest.values()))
         self._open.append(batch)
         return batch
 
-    async def _store(self, slates: Sequence[EncodedSlate]) -> list[EncodedSlate]:
-        if not slates:
+    async def _store(self, batch: _Batch) -> list[EncodedSlate]:
+        slates, events = batch.slates, batch.events
+        if not slates and not events:
             return []
         pause_s = _RETRY_S
         while True:
             try:
-                stored = await self._lists.publish(slates)
+                stored = await self._lists.publish(slates, events)
             except PASSING as error:
                 self._outage.lost(f"{error}; waiting; nothing is lost")
                 await asyncio.sleep(pause_s)

@@ -20,6 +20,7 @@ from .catalogue import Catalogue
 from .drift_log import DriftLog
 from .intake import Intake
 from .publisher import Publisher
+from .redis_loss import RedisLoss
 from .status import Gauges, WorkerStatus, by_topic, write_status
 from .step_thread import SliceDone, StepStopped, StepThread
 
@@ -42,6 +43,7 @@ class Reporter:
         thread: StepThread[Step],
         publisher: Publisher,
         gauges: Gauges,
+        redis_loss: RedisLoss,
         client: redis.asyncio.Redis,
         kafka: Outage,
         redis_: Outage,
@@ -54,6 +56,7 @@ class Reporter:
         self._thread = thread
         self._publisher = publisher
         self._gauges = gauges
+        self._redis_loss = redis_loss
         self._client = client
         self._kafka = kafka
         self._redis = redis_
@@ -131,6 +134,9 @@ class Reporter:
             popularity=self._quality["popularity"],
             drifts=self._drifts.fired,
             last_drift=self._drifts.last,
+            redis_losses=self._redis_loss.losses,
+            stale_after_redis_loss=self._redis_loss.stale,
+            published_again=self._redis_loss.published_again,
             positions=by_topic(publisher.settled),
         )
 

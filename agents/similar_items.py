@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from millstream.online_learning.step import Step
@@ -19,8 +20,10 @@ from .publisher import PASSING
 from .step_thread import StepStopped, StepThread
 
 EVERY_S = 1.0
+AGAIN_EVERY_S = 0.05
+"""While lists that Redis lost are made again."""
 MOST = 200
-"""Items a second at most: some 3 ms of the step's thread. Items take turns."""
+"""Items at a time: some 3 ms of the step's thread. Items take turns."""
 
 
 class Topic(Protocol):
@@ -36,23 +39,34 @@ class SimilarItems:
     def __init__(self, thread: StepThread[Step], topic: Topic, *, outage: Outage) -> None:
         self.lists = 0
         """Lists published."""
+        self.lists_again = 0
+        """Items whose lists were published again."""
+        self.again: list[str] = []
+        """Items whose lists Redis lost and does not hold again; they come before those that changed."""
         self._thread = thread
         self._topic = topic
         self._outage = outage
 
+    def publish_again(self, items: Sequence[str]) -> None:
+        """Publish the lists of these items again, whether they changed or not."""
+        # the first ones may be on their way, to where they are lost
+        waiting = set(self.again[MOST:])
+        self.again += [item for item in items if item not in waiting]
+
     async def run(self) -> None:
         """Publish until cancelled, or until the step has ended."""
-        waiting: list[EncodedSlate] = []
         while True:
-            await asyncio.sleep(EVERY_S)
-            if not waiting:
-                try:
-                    waiting = await self._thread.call(_similar)
-                except StepStopped:
-                    return
-            if waiting and await self._published(waiting):
-                self.lists += len(waiting)
-                waiting = []
+            await asyncio.sleep(AGAIN_EVERY_S if self.again else EVERY_S)
+            again = self.again[:MOST]
+            try:
+                lists = await self._thread.call(partial(_similar, again))
+            except StepStopped:
+                return
+            while lists and not await self._published(lists):
+                await asyncio.sleep(EVERY_S)
+            self.lists += len(lists)
+            self.lists_again += len(again)
+            del self.again[: len(again)]
 
     async def _published(self, lists: Sequence[EncodedSlate]) -> bool:
         try:
@@ -64,5 +78,6 @@ class SimilarItems:
         return True
 
 
-def _similar(step: Step) -> list[EncodedSlate]:
-    return step.similar(MOST).encoded(time.time_ns() // 1_000_000)
+def _similar(again: Sequence[str], step: Step) -> list[EncodedSlate]:
+    ranked = step.similar_to(again) if again else step.similar(MOST)
+    return ranked.encoded(time.time_ns() // 1_000_000)

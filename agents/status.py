@@ -60,6 +60,12 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     drifts: int = 0
     """How often the loss was found to have moved."""
     last_drift: LossDrift | None = None
+    redis_losses: int = 0
+    """How often Redis had lost lists."""
+    stale_after_redis_loss: int = 0
+    """Users, and items, whose lists Redis lost and does not hold again yet."""
+    published_again: int = 0
+    """Users, and items, whose lists were published again for that reason."""
     positions: dict[str, dict[str, int]]
     """Topic to partition to next offset."""
 

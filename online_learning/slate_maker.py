@@ -127,5 +127,8 @@ def list_all(model: Model, benches: Sequence[Bench], looked: Events, exclude: bo
         some: list[Any] = [column[first:last] for column in looked]
         learn_events(model, work, Events(*some), 0, 0, 0, exclude, 1, 0, reserve_measured(last - first), lists, buys)
 
+    if len(benches) == 1:
+        list_some(benches[0], 0, len(looked.user))
+        return
     with ThreadPoolExecutor(len(benches)) as pool:
         list(pool.map(list_some, benches, bounds, bounds[1:]))

@@ -190,7 +190,21 @@ class Step:
         An item's list stands under its own id. Changes no state.
         """
         rows = self._changed.take(most)
-        rows = rows[self.items.is_held[rows]]
+        return self._similar(rows[self.items.is_held[rows]])
+
+    def similar_to(self, item_ids: Sequence[str]) -> Ranked:
+        """Make the lists of similar items of these again, as of now. Ids not known are passed over."""
+        rows = [row for id_ in item_ids if (row := self.items.row(id_)) is not None]
+        return self._similar(np.array(rows, np.int64))
+
+    def listed(self) -> tuple[list[str], list[str]]:
+        """Return all that lists are made for, in bounded parts by `relist` and `similar_to`: users, and items."""
+        users = list(filter(None, self.users.ids))
+        has_edges = self.items.is_held & (self.model.covisitation.length[: self.items.capacity] > 0)
+        items = [self.items.ids[row] for row in np.flatnonzero(has_edges).tolist()]
+        return [*users, *([NOBODY] if self.seq else [])], items
+
+    def _similar(self, rows: NDArray[np.int64]) -> Ranked:
         lists = reserve_lists(len(rows), self.config.list_length)
         list_similar(self.model.covisitation, self.model.limbo.item, rows, self.seq, lists)
         return Ranked(

@@ -69,6 +69,13 @@ class ReadAhead:
         self._records.setdefault(place, []).extend(records)
         self.came.set()
 
+    def go_back(self, place: Any, offset: int) -> None:
+        """Drop what waits of a place; what is added next is read from `offset` on."""
+        self._records.pop(place, None)
+        self.next_offsets[place.topic, place.partition] = offset
+        if not self._records:
+            self.came.clear()
+
     def cut(self) -> tuple[Deliver, RawBatch]:
         """Return all that waits for the receiver whose turn it is, at most `most` records. Something must wait."""
         receiver = self._receivers[next(iter(self._records)).topic]

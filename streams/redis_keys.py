@@ -1,9 +1,9 @@
 """The keys of the Redis topic: which list of which user lives where, and what a feed pointer means.
 
 `rec:LIST:USER` holds a list, `rec:LIST:` the popular one, `recs` is the feed; `rec-item:ITEM` holds what is similar to
-an item; `rule:USER` and `withdrawn` hold the items that may not be shown to a user, or to anybody. A prefix from the
-settings stands before each. A user's id may hold colons, a list's name may not, so a pointer `LIST:USER` always splits
-one way.
+an item; `rule:USER` and `withdrawn` hold the items that may not be shown to a user, or to anybody; `published` says how
+far the worker has published. A prefix from the settings stands before each. A user's id may hold colons, a list's name
+may not, so a pointer `LIST:USER` always splits one way.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ def rule_key(prefix: str, user_id: str) -> str:
 def withdrawn_key(prefix: str) -> str:
     """Return the key of what is shown to nobody (`millstream.schemas.item_sets`)."""
     return f"{prefix}withdrawn"
+
+
+def marker_key(prefix: str) -> str:
+    """Return the key that says how far a worker has published (`millstream.streams.marker`)."""
+    return f"{prefix}published"
 
 
 def split_pointer(pointer: str) -> tuple[str, str]:

@@ -106,6 +106,7 @@ class InteractionSource(Service):
         self._idle = asyncio.Event()
         self._idle.set()
         self._read_on = True
+        self._again: dict[str, Callable[[Positions], None]] = {}
         self._consumer: Any = None
         self._places: list[Any] = []
         self._reading: asyncio.Future[Any] | None = None
@@ -123,6 +124,13 @@ class InteractionSource(Service):
         self._continues = True
         self._resume = dict(positions)
         self._known_ids = dict(topic_ids)
+
+    def read_again(self, topic: str, begins: Callable[[Positions], None]) -> None:
+        """Read a topic that is no input from its beginning once more, as soon as Kafka says where that is.
+
+        `begins` is told where each partition ended then, before the first record is delivered again.
+        """
+        self._again[topic] = begins
 
     def release(self, records: int) -> None:
         """Say that so many records delivered earlier are done with; reading goes on if it had stopped for them."""
@@ -265,6 +273,8 @@ class InteractionSource(Service):
                 await self._released.wait()
                 continue
             try:
+                if self._again:
+                    await self._go_back()
                 batches = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=room)
             except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
                 raise PositionLost(
@@ -277,6 +287,17 @@ class InteractionSource(Service):
                 continue
             for place, records in batches.items():
                 self._ahead.add(place, records)
+
+    async def _go_back(self) -> None:
+        places = [place for place in self._places if place.topic in self._again]
+        first, last = await self._consumer.beginning_offsets(places), await self._consumer.end_offsets(places)
+        # from here on no await: what was read ahead must not be cut between the positions and the seeks
+        for topic, begins in self._again.items():
+            begins({(topic, place.partition): last[place] for place in places if place.topic == topic})
+        self._again.clear()
+        for place in places:
+            self._ahead.go_back(place, first[place])
+            self._consumer.seek(place, first[place])
 
     async def _hand_over(self) -> None:
         while True:

@@ -95,6 +95,25 @@ def values(received: Received, partition: int = 0) -> list[str]:
     return [value.decode() for chunk in received if chunk.partition == partition for value in chunk.values if value]
 
 
+async def test_a_topic_is_read_again_from_its_beginning(settings: Settings) -> None:
+    """Asked for while records come: each is delivered once more, in order, and then the new ones, once."""
+    ends: dict[tuple[str, int], int] = {}
+    topic = settings.inputs[0].topic
+    async with reading(settings) as (source, received):
+        await send(settings, ["a", "b"])
+        await until(lambda: values(received) == ["a", "b"])
+
+        def begins(positions: Mapping[tuple[str, int], int]) -> None:
+            assert values(received) == ["a", "b"]
+            ends.update(positions)
+
+        source.read_again(topic, begins)
+        await until(lambda: values(received) == ["a", "b", "a", "b"])
+        await send(settings, ["c"])
+        await until(lambda: values(received) == ["a", "b", "a", "b", "c"])
+    assert ends == {(topic, 0): 2, (topic, 1): 0}
+
+
 async def test_missing_topics_are_created_and_read_whole(settings: Settings) -> None:
     """A worker started before its topics exist makes them and reads every partition from the first record."""
     async with reading(settings) as (source, received):
