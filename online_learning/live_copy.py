@@ -142,7 +142,9 @@ class LiveCopy:
         return hash_text(tables + sum(digest.value for digest in self._ids.values()) + moment.rest)
 
     def _rows(self, table: str, rows: Where) -> dict[str, NDArray[Any]]:
-        return {name: array[rows].copy() for name, array in self._step.arena.tables[table].arrays.items()}
+        arrays = self._step.arena.tables[table].arrays
+        # a stretch is a view, rows by number are a copy already
+        return {name: array[rows].copy() if isinstance(rows, slice) else array[rows] for name, array in arrays.items()}
 
 
 def _ids(vocabulary: Vocabulary, rows: Where) -> list[str]:

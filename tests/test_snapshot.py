@@ -233,7 +233,10 @@ def test_a_header_that_lacks_something_is_damaged(tmp_path: Path) -> None:
 
 
 def test_format_1_is_read(tmp_path: Path) -> None:
-    """A kept file of the format before: the same state, by its hash, and its positions."""
+    """A kept file of the format before: the same state, by its hash, and its positions.
+
+    That version wrote it, of 400 simulated events: `random_log(400, users=40, items=30, seed=1)`. No real log is in it.
+    """
     path = tmp_path / "state-0000000000000400.snapshot"
     path.write_bytes(gzip.decompress((FIXTURES / "state-format-1.snapshot.gz").read_bytes()))
     step = Step.load(LearningConfig(max_users=64, max_items=64), open_snapshot(Folder(tmp_path), path.name))
