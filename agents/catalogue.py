@@ -1,7 +1,8 @@
 """The catalogue: into the step, and into one Redis hash beside the lists, each item's title and availability.
 
-The topic is read from its beginning at every start, and again when Redis has lost something. The hash is overwritten
-item by item, and the step passes over what it has taken in before, so reading a record again changes nothing.
+The topic is read on from where the order stands, and again from its beginning when Redis has lost something. The hash
+is overwritten item by item by the worker that decides the order, before it orders the chunk; what was ordered before is
+passed over, so reading a record again changes nothing.
 
 The worker heeds what the topic says of availability only after such a loss: `withdrawn` is the serving side's to write,
 and the topic has what it wrote (a tombstone, or `available: false`).
@@ -21,16 +22,16 @@ import redis.asyncio
 from millstream.schemas.columns import Chunk, ItemColumns, Reject
 from millstream.schemas.decode_items import ItemDecoder
 from millstream.schemas.records import Item
+from millstream.streams.beginnings import Positions
 from millstream.streams.kept_off import KeptOff, TooManyWithdrawn
 from millstream.streams.marker import Marker
 from millstream.streams.outage import Outage
 from millstream.streams.read_ahead import RawBatch, RawChunk
-from millstream.streams.source import Positions
 
 from .failure import Failure
-from .intake import DeadLetters, Learner
+from .intake import DeadLetters, Offered
+from .ordering import Reading
 from .publisher import PASSING
-from .step_thread import Reading
 
 _RETRY_S = 0.5
 _WITHDRAWN_AT_ONCE = 100
@@ -67,7 +68,7 @@ class Catalogue:
         client: redis.asyncio.Redis,
         prefix: str,
         dead_letters: DeadLetters,
-        learner: Learner,
+        ordering: Offered,
         marker: Marker,
         kept_off: KeptOff,
         *,
@@ -81,7 +82,7 @@ class Catalogue:
         self._key = catalogue_key(prefix)
         self._decoder = ItemDecoder()
         self._letters = dead_letters
-        self._learner = learner
+        self._ordering = ordering
         self._marker = marker
         self._kept_off = kept_off
         self._withdraw_below: dict[tuple[str, int], int] = {}
@@ -96,21 +97,26 @@ class Catalogue:
         self._is_full = False
 
     async def take(self, batch: RawBatch) -> None:
-        """Return when the hash holds what the batch says and it is queued for learning. Errors are reported."""
+        """Offer the batch; the hash holds what it says before it is ordered. Errors are reported."""
         try:
-            self._learner.submit([await self._show(raw) for raw in batch])
+            self._ordering.offer([self._reading(raw) for raw in batch])
             self.items += sum(map(len, batch))
         except Exception as error:
             self._failure.report(error)
 
-    async def _show(self, raw: RawChunk) -> Reading:
+    def _reading(self, raw: RawChunk) -> Reading:
         columns, shown, rejects = self._decode(raw)
+        chunk = Chunk(raw.input, raw.partition, raw.start, raw.end, columns)
+        return Reading(chunk, len(raw), partial(self._show, raw, columns.items, shown, rejects))
+
+    async def _show(
+        self, raw: RawChunk, items: Sequence[Item], shown: dict[str, bytes | None], rejects: Sequence[Reject]
+    ) -> None:
         if rejects:
             await self._letters.write(rejects, raw.values, raw.timestamps_ms, topic=raw.input, partition=raw.partition)
             self.dead_letters += len(rejects)
-        await self._keep_off(raw, columns.items)
+        await self._keep_off(raw, items)
         await self._waiting(partial(self._write, shown))
-        return Reading(Chunk(raw.input, raw.partition, raw.start, raw.end, columns), len(raw))
 
     def _decode(self, raw: RawChunk) -> tuple[ItemColumns, dict[str, bytes | None], list[Reject]]:
         """Return the items of the chunk, the last word on each for the hash (None: removed), what could not be read."""

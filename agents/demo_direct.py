@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
+from millstream.online_learning.order import OrderPosition, Part
 from millstream.online_learning.step import Step
 from millstream.schemas.columns import Chunk, InteractionColumns, catalogue_chunk
 from millstream.schemas.records import Item
@@ -16,9 +17,10 @@ from millstream.streams.redis_topic import RedisTopic
 from millstream.streams.settings import Settings
 
 from .demo_route import Standing
+from .effort import FULL
 from .freshness import FreshnessMeter
 from .publisher import Publisher
-from .step_thread import Reading, SliceDone, StepThread
+from .step_thread import SliceDone, StepThread
 from .warm_up import compile_kernels, load_training
 
 _TICK_S = 0.002
@@ -49,7 +51,10 @@ class Directly:
         self._learned = 0
         self._in_flight = 0
         self._failure: BaseException | None = None
-        self._step = StepThread[Step](slice_ms=settings.worker.slice_ms, done=self._done, failed=self._fail)
+        self._took = asyncio.Event()
+        self._step = StepThread[Step](
+            slice_ms=settings.worker.slice_ms, done=self._done, failed=self._fail, took=self._took.set
+        )
         self._client = connect(settings.redis.url)
         self._publisher = Publisher(
             RedisTopic(
@@ -100,8 +105,10 @@ class Directly:
             await self._submit(chunk, records=len(part))
 
     async def _submit(self, chunk: Chunk, *, records: int) -> None:
-        await self._step.room()
-        self._step.submit([Reading(chunk, records)])
+        while self._step.queued:
+            self._took.clear()
+            await self._took.wait()
+        self._step.submit([Part(chunk, records, FULL, OrderPosition(), 0)])
 
     async def standing(self) -> Standing:
         """Return the step's own figures."""

@@ -1,8 +1,9 @@
-"""From raw batches to the step: decode, put aside what cannot be used, submit the rest."""
+"""From raw batches to the order: decode, put aside what cannot be used, offer the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from millstream.schemas.columns import Chunk, Reject
@@ -10,7 +11,7 @@ from millstream.schemas.decode import InteractionDecoder
 from millstream.streams.read_ahead import RawBatch, RawChunk
 
 from .failure import Failure
-from .step_thread import Reading
+from .ordering import Reading
 
 
 class DeadLetters(Protocol):
@@ -29,41 +30,42 @@ class DeadLetters(Protocol):
         """Return when every letter is acknowledged."""
 
 
-class Learner(Protocol):
-    """What takes decoded chunks: `StepThread`."""
+class Offered(Protocol):
+    """What takes decoded chunks: `Ordering`."""
 
-    def submit(self, readings: Sequence[Reading]) -> None:
-        """Queue a batch."""
+    def offer(self, readings: Sequence[Reading]) -> None:
+        """Take in a batch."""
 
 
 class Intake:
     """Decodes the inputs' batches, one at a time, in the order they come.
 
-    Guarantee: a rejected record is a dead letter, acknowledged by Kafka, before the state's position moves past it. So
-    a crash in between writes the letter twice, under the same key, and never loses it.
+    Guarantee: a rejected record is a dead letter, acknowledged by Kafka, before the order moves past it. So a crash in
+    between writes the letter twice, under the same key, and never loses it.
     """
 
     def __init__(
         self,
         decoders: Mapping[str, InteractionDecoder],
         dead_letters: DeadLetters,
-        learner: Learner,
+        ordering: Offered,
         failure: Failure,
     ) -> None:
         self.dead_letters = 0
+        """Letters written."""
         self._decoders = decoders
         self._letters = dead_letters
-        self._learner = learner
+        self._ordering = ordering
         self._failure = failure
 
     async def take(self, batch: RawBatch) -> None:
-        """Return when the batch is queued for learning. Errors are reported: a lost one would be a gap in the log."""
+        """Offer the batch. Errors are reported: a lost one would be a gap in the log."""
         try:
-            self._learner.submit([await self._decode(raw) for raw in batch])
+            self._ordering.offer([self._decode(raw) for raw in batch])
         except Exception as error:
             self._failure.report(error)
 
-    async def _decode(self, raw: RawChunk) -> Reading:
+    def _decode(self, raw: RawChunk) -> Reading:
         columns, rejects = self._decoders[raw.input].decode(
             raw.values,
             raw.offsets,
@@ -72,14 +74,16 @@ class Intake:
             partition=raw.partition,
             event_ids=raw.event_ids,
         )
-        if rejects:
-            await self._letters.write(
-                rejects,
-                raw.values,
-                raw.timestamps_ms,
-                topic=raw.input,
-                partition=raw.partition,
-                event_ids=raw.event_ids,
-            )
-            self.dead_letters += len(rejects)
-        return Reading(Chunk(raw.input, raw.partition, raw.start, raw.end, columns), len(raw))
+        chunk = Chunk(raw.input, raw.partition, raw.start, raw.end, columns)
+        return Reading(chunk, len(raw), partial(self._put_aside, raw, rejects) if rejects else None)
+
+    async def _put_aside(self, raw: RawChunk, rejects: Sequence[Reject]) -> None:
+        await self._letters.write(
+            rejects,
+            raw.values,
+            raw.timestamps_ms,
+            topic=raw.input,
+            partition=raw.partition,
+            event_ids=raw.event_ids,
+        )
+        self.dead_letters += len(rejects)

@@ -1,7 +1,8 @@
 """The composition root: the one place that chooses classes and joins them, and the order they start and stop in.
 
-source ─▶ (Faust channel and agent) ─▶ intake ─▶ step thread ─▶ publisher ─▶ Redis, Kafka ─▶ source.release
-                                         └▶ dead letters    └▶ snapshots
+source ─▶ (Faust channel and agent) ─▶ intake ─▶ ordering ─▶ step thread ─▶ publisher ─▶ Redis, Kafka ─▶ source.release
+   ▲                                                │             └▶ snapshots
+   └─────── what comes next ◀─ model-log ◀──────────┘             membership: what this worker leads and publishes
 """
 
 from __future__ import annotations
@@ -9,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import sys
-import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -27,6 +26,8 @@ from millstream.streams.dead_letters import DeadLetterTopic
 from millstream.streams.errors import Unavailable
 from millstream.streams.kept_off import KeptOff
 from millstream.streams.marker import Marker
+from millstream.streams.membership import Membership
+from millstream.streams.model_log import ModelLog
 from millstream.streams.outage import Outage
 from millstream.streams.read_ahead import Deliver
 from millstream.streams.recommendations import RecommendationsTopic
@@ -39,20 +40,20 @@ from .catalogue import Catalogue
 from .effort import Effort
 from .failure import Failure
 from .intake import Intake
-from .order_log import OrderLog
+from .ordering import Ordering
 from .publisher import Publisher
-from .redis_loss import RedisLoss
 from .reporter import Reporter
 from .resume import Resumed, resume
+from .seat import Seat
 from .similar_items import SimilarItems
 from .snapshots import SnapshotRefused, Snapshots
 from .status import Gauges, by_topic
-from .step_thread import SliceDone, StepStopped, StepThread
+from .step_thread import StepStopped, StepThread
+from .taking_part import TakingPart
+from .upkeep import Upkeep
 from .warm_up import COMPILING, are_compiled, compile_kernels
 
 _REDIS_ANSWERS_WITHIN_S = 5.0
-_RANKING_THREADS = min(4, os.cpu_count() or 1)
-"""For lists made again at the start; each takes working memory while they are, some 20 MB under the default caps."""
 # Their sum, and what closing takes, stays under the five seconds that Ctrl-C may take.
 _DRAIN_WITHIN_S = 1.5
 _FLUSH_WITHIN_S = 0.5
@@ -74,12 +75,14 @@ class Parts:
     source: InteractionSource
     intake: Intake
     thread: StepThread[Step]
-    order: OrderLog
+    ordering: Ordering
+    model_log: ModelLog
     publisher: Publisher
     snapshots: Snapshots
     catalogue: Catalogue
     similar: SimilarItems
-    redis_loss: RedisLoss
+    upkeep: Upkeep
+    taking_part: TakingPart
     reporter: Reporter
     dead_letters: DeadLetterTopic
     recommendations: RecommendationsTopic | None
@@ -109,15 +112,32 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
     client = connect(settings.redis.url)
     kafka_outage = Outage(f"Kafka at {settings.kafka.bootstrap_servers}")
     redis_outage = Outage(f"Redis at {_address(settings.redis.url)}")
+    brokers, topics = settings.kafka.bootstrap_servers, settings.topics
+    # what flows goes round in circles: the later parts are looked up when something comes
+    thread: StepThread[Step] = StepThread(
+        slice_ms=settings.worker.slice_ms,
+        done=lambda done: publisher.add(done),
+        failed=failure.report,
+        took=lambda: ordering.moved(),
+    )
+    model_log = ModelLog(brokers, topics.model_log)
+    ordering = Ordering(
+        model_log,
+        thread,
+        Effort(settings.worker.effort),
+        release=lambda records: source.release(records),
+        failed=failure.report,
+        most_events=settings.worker.max_chunk_events,
+    )
     receivers = {settings.topics.items: items, **{each.topic: interactions for each in settings.inputs}}
     source = InteractionSource(
         settings,
         receivers,
-        room=lambda: thread.room(),  # the one made below: what flows goes round in a circle of releases
+        room=ordering.room,
+        follower=ordering,
         outage=kafka_outage,
         failed=failure.report,
     )
-    brokers, topics = settings.kafka.bootstrap_servers, settings.topics
     dead_letters = DeadLetterTopic(brokers, topics.dead_letters)
     recommendations = None
     if settings.worker.publish_recommendations:
@@ -133,64 +153,76 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
         failed=failure.report,
         observe=gauges.published,
     )
-    order = OrderLog(settings.snapshots.directory)
-    thread: StepThread[Step] = StepThread(
-        slice_ms=settings.worker.slice_ms,
-        done=publisher.add,
-        failed=failure.report,
-        effort=Effort(settings.worker.effort),
-        order=order,
-    )
     decoders = {
         each.topic: InteractionDecoder(InputMapping(each.default_kind, each.fields, each.kinds))
         for each in settings.inputs
     }
-    intake = Intake(decoders, dead_letters, thread, failure)
+    intake = Intake(decoders, dead_letters, ordering, failure)
     snapshots = Snapshots(
         thread,
         settings.snapshots.directory,
         every_s=settings.snapshots.every_s,
         keep=settings.snapshots.keep,
-        unpublished=publisher.unpublished,
-        order=order,
+        leads=lambda: ordering.leads,
     )
     catalogue = Catalogue(
         client,
         prefix,
         dead_letters,
-        thread,
+        ordering,
         marker,
         KeptOff(client, prefix=prefix, rule_ttl_s=ttl_s),
         outage=redis_outage,
         failure=failure,
     )
     similar_lists = SimilarTopic(client, prefix=prefix, ttl_s=ttl_s, marker=marker)
-    similar = SimilarItems(thread, similar_lists, outage=redis_outage)
-    redis_loss = RedisLoss(
+    similar = SimilarItems(thread, similar_lists, leads=lambda: ordering.leads, outage=redis_outage)
+    upkeep = Upkeep(
         marker,
         thread,
         publisher,
         similar,
-        lists,
-        similar_lists,
-        again=lambda: source.read_again(settings.topics.items, catalogue.withdraw_below),
+        again=lambda: source.read_again(topics.items, catalogue.withdraw_below),
+        leads=lambda: ordering.leads,
         failed=failure.report,
         every_s=settings.worker.status_every_s,
         slice_ms=settings.worker.slice_ms,
     )
+    inputs = [each.topic for each in settings.inputs]
+    taking_part = TakingPart(
+        ordering,
+        thread,
+        upkeep,
+        lambda told: Membership(settings.kafka, inputs, topics.model_log, told=told),
+        kafka_outage,
+    )
     reporter = Reporter(
-        settings, source, intake, catalogue, thread, publisher, gauges, redis_loss, client, kafka_outage, redis_outage
+        settings,
+        source,
+        intake,
+        catalogue,
+        ordering,
+        thread,
+        publisher,
+        gauges,
+        upkeep,
+        taking_part.membership,
+        client,
+        kafka_outage,
+        redis_outage,
     )
     parts = Parts(
         source,
         intake,
         thread,
-        order,
+        ordering,
+        model_log,
         publisher,
         snapshots,
         catalogue,
         similar,
-        redis_loss,
+        upkeep,
+        taking_part,
         reporter,
         dead_letters,
         recommendations,
@@ -218,6 +250,7 @@ class Pipeline(Service):
         """How the run ended, once stopped; all zero if it had not begun or the step had failed."""
         self._settings = settings
         self._begun = False
+        self._seat: Seat | None = None
 
     async def on_start(self) -> None:
         """Connect, resume, and begin to read. Raises `Unavailable` with the remedy within ten seconds."""
@@ -236,30 +269,41 @@ class Pipeline(Service):
         resumed = await asyncio.to_thread(resume, self._settings.learning, directory, inputs)
         if resumed.path is not None:
             parts.source.resume(resumed.positions, resumed.topic_ids)
-        # on from the snapshot: what is applied again is recorded again, in the same order
-        parts.order.begin(resumed.step.seq)
+        parts.ordering.begin(resumed.order_position, resumed.positions)
         loaded = asyncio.wrap_future(resumed.step.warm_up())
         parts.snapshots.follow(resumed.copy, resumed.chain)
-        await self._reach_redis(parts.redis_loss.begin(resumed.step.seq))
-        parts.thread.start(resumed.step, resumed.order)
+        self._seat = Seat(directory)
+        name = self._settings.kafka.group_instance_id or self._seat.name
+        parts.reporter.worker = name
+        await self._reach_redis(parts.upkeep.begin(name))
+        parts.thread.listed = frozenset()  # until there is a role
+        parts.thread.start(resumed.step, resumed.order_position)
         parts.publisher.start()
         if not are_compiled():
             _log.info(COMPILING)
         # asked before the first chunk is there, so it comes first: what is read meanwhile waits
         ready = asyncio.ensure_future(parts.thread.call(lambda _: compile_kernels()))
-        again = asyncio.ensure_future(self._publish_again(resumed))
         await parts.source.maybe_start()
         parts.snapshots.describe(topic_ids=parts.source.topic_ids, begun=parts.source.read_from)
         _log.info("%s", self._start_line(resumed))
-        await asyncio.gather(ready, again)
+        await ready
         self._begun = True
-        self.add_future(parts.snapshots.run())
-        self.add_future(parts.reporter.run())
-        self.add_future(parts.similar.run())
-        self.add_future(parts.redis_loss.run())
-        # lists go out meanwhile, but a slice that ended a block of training would wait
-        await loaded
-        parts.reporter.state = "running"
+        for part in (parts.ordering, parts.snapshots, parts.reporter, parts.similar, parts.upkeep, parts.taking_part):
+            self.add_future(part.run())
+        self.add_future(self._take_part(name, loaded))
+
+    async def _take_part(self, name: str, loaded: Awaitable[None]) -> None:
+        """Come to a role, beside the rest: a long way to catch up can be stopped like everything."""
+        source = self.parts.source
+        read = (*(each.topic for each in self._settings.inputs), self._settings.topics.items)
+        try:
+            await self.parts.taking_part.begin(name, source.read_from, {name: source.topic_ids[name] for name in read})
+            # lists go out meanwhile, but a slice that ended a block of training would wait
+            await loaded
+        except Exception as error:
+            self.failure.report(error)
+        else:
+            self.parts.reporter.state = "running"
 
     async def on_stop(self) -> None:
         """Stop reading, publish what is on its way, take a snapshot, close; within about five seconds."""
@@ -267,25 +311,28 @@ class Pipeline(Service):
         parts.reporter.state = "stopping"
         await parts.source.stop_reading()
         if self._begun and self.failure.error is None:
+            parts.ordering.stop()
             await parts.reporter.publish_popular()
             if not await parts.source.drain(_DRAIN_WITHIN_S):
                 parts.thread.abandon()
                 await parts.publisher.drain(_FLUSH_WITHIN_S)
         if self._begun:
-            # a start that came only half-way must not replace a snapshot whose lists it has not published again
             await self._snapshot()
-        await parts.source.commit(parts.publisher.settled)
+        await parts.taking_part.membership.commit(parts.publisher.settled)
+        await parts.taking_part.membership.leave()
         await parts.source.stop()
         await parts.publisher.stop()
         await parts.thread.stop(_THREAD_ENDS_WITHIN_S)
-        parts.order.close()
         await parts.reporter.write("stopped")
         await asyncio.gather(*(topic.close(_CLOSE_WITHIN_S) for topic in self._kafka_topics()))
         await parts.redis.aclose()
+        if self._seat is not None:
+            self._seat.leave()
 
-    def _kafka_topics(self) -> list[DeadLetterTopic | RecommendationsTopic]:
-        recommendations = self.parts.recommendations
-        return [self.parts.dead_letters, *([recommendations] if recommendations is not None else [])]
+    def _kafka_topics(self) -> list[DeadLetterTopic | ModelLog | RecommendationsTopic]:
+        parts = self.parts
+        recommendations = [parts.recommendations] if parts.recommendations is not None else []
+        return [parts.dead_letters, parts.model_log, *recommendations]
 
     async def _reach_redis(self, asked: Awaitable[object]) -> None:
         try:
@@ -295,15 +342,6 @@ class Pipeline(Service):
                 f"no Redis answers at {_address(self._settings.redis.url)} ({str(error) or 'no answer in time'}); "
                 "start one with `millstream up`, or name a running one in MILLSTREAM_REDIS__URL"
             ) from error
-
-    async def _publish_again(self, resumed: Resumed) -> None:
-        if resumed.unpublished:
-            slates = await self.parts.thread.call(
-                lambda step: step.relist(resumed.unpublished, threads=_RANKING_THREADS).encoded(
-                    time.time_ns() // 1_000_000
-                )
-            )
-            self.parts.publisher.add(SliceDone("", 0, 0, 0, 0, slates))
 
     async def _snapshot(self) -> None:
         try:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -37,8 +37,8 @@ _SLOWEST_RETRY_S = 1.0
 class ListTopic(Protocol):
     """Where lists are read from: `RedisTopic`."""
 
-    async def publish(self, slates: Sequence[EncodedSlate], events: int = 0) -> list[bool]:
-        """Store what is newer; return which were. With these, all lists of so many more events are published."""
+    async def publish(self, slates: Sequence[EncodedSlate], published: Mapping[int, int] | None = None) -> list[bool]:
+        """Store what is newer; return which were. With these, partitions are published up to the events given."""
 
 
 class ListLog(Protocol):
@@ -52,7 +52,7 @@ class ListLog(Protocol):
 class MadeAgain(SliceDone):
     """Lists made without an event, and who waits for them."""
 
-    stored: asyncio.Future[None]
+    stored: asyncio.Future[None] = field(kw_only=True)
 
 
 @dataclass(slots=True)
@@ -65,8 +65,9 @@ class _Batch:
         return sum(done.records for done in self.slices)
 
     @property
-    def events(self) -> int:
-        return sum(done.events for done in self.slices)
+    def published(self) -> dict[int, int]:
+        """By partition, the event up to which all lists are in this batch, or in those before."""
+        return {done.partition: done.listed_to for done in self.slices if done.listed_to}
 
     @property
     def again(self) -> list[MadeAgain]:
@@ -129,15 +130,8 @@ class Publisher:
     async def publish_again(self, slates: Sequence[EncodedSlate]) -> None:
         """Return when Redis holds these lists, made without an event, or newer ones; they wait their turn."""
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.add(MadeAgain("", 0, 0, 0, 0, slates, stored))
+        self.add(MadeAgain("", 0, 0, 0, 0, slates, stored=stored))
         await stored
-
-    def unpublished(self) -> set[str]:
-        """Return the users of lists that are queued or under way."""
-        under_way = [slate for batch in self._open for slate in batch.slates]
-        return {slate.user_id for done in self._waiting for slate in done.slates} | {
-            slate.user_id for slate in under_way
-        }
 
     async def drain(self, within_s: float) -> bool:
         """Wait until everything added is published, or for `within_s`; return whether it is."""
@@ -148,7 +142,7 @@ class Publisher:
         return True
 
     async def stop(self) -> None:
-        """Stop where it stands. What is unpublished stays so; see `unpublished`."""
+        """Stop where it stands. What is unpublished stays so, and the marker says of which partition it is."""
         for stage in self._stages:
             stage.cancel()
         await asyncio.gather(*self._stages, return_exceptions=True)
@@ -186,13 +180,13 @@ class Publisher:
         return batch
 
     async def _store(self, batch: _Batch) -> list[EncodedSlate]:
-        slates, events = batch.slates, batch.events
-        if not slates and not events:
+        slates, published = batch.slates, batch.published
+        if not slates and not published:
             return []
         pause_s = _RETRY_S
         while True:
             try:
-                stored = await self._lists.publish(slates, events)
+                stored = await self._lists.publish(slates, published)
             except PASSING as error:
                 self._outage.lost(f"{error}; waiting; nothing is lost")
                 await asyncio.sleep(pause_s)

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from millstream.online_learning.drift import LossDrift
 from millstream.online_learning.step import NOBODY, Step
+from millstream.streams.membership import Membership
 from millstream.streams.outage import Outage
 from millstream.streams.settings import Settings
 from millstream.streams.source import InteractionSource
@@ -19,10 +20,11 @@ from millstream.streams.source import InteractionSource
 from .catalogue import Catalogue
 from .drift_log import DriftLog
 from .intake import Intake
+from .ordering import Ordering
 from .publisher import Publisher
-from .redis_loss import RedisLoss
-from .status import Gauges, WorkerStatus, by_topic, write_status
+from .status import Gauges, WorkerStatus, by_topic, percentiles_of, write_status
 from .step_thread import SliceDone, StepStopped, StepThread
+from .upkeep import Upkeep
 
 _POPULAR_EVERY_S = 1.0
 _WRITE_WITHIN_S = 1.0
@@ -40,10 +42,12 @@ class Reporter:
         source: InteractionSource,
         intake: Intake,
         catalogue: Catalogue,
+        ordering: Ordering,
         thread: StepThread[Step],
         publisher: Publisher,
         gauges: Gauges,
-        redis_loss: RedisLoss,
+        upkeep: Upkeep,
+        membership: Membership,
         client: redis.asyncio.Redis,
         kafka: Outage,
         redis_: Outage,
@@ -53,10 +57,14 @@ class Reporter:
         self._source = source
         self._intake = intake
         self._catalogue = catalogue
+        self._ordering = ordering
         self._thread = thread
         self._publisher = publisher
         self._gauges = gauges
-        self._redis_loss = redis_loss
+        self.worker = ""
+        """Its name among the workers."""
+        self._upkeep = upkeep
+        self._membership = membership
         self._client = client
         self._kafka = kafka
         self._redis = redis_
@@ -106,8 +114,9 @@ class Reporter:
         if events == self._reported_events:
             return
         self._reported_events = events
-        await self.publish_popular()
-        await self._source.commit(self._publisher.settled)
+        if self._ordering.leads:
+            await self.publish_popular()
+        await self._membership.commit(self._publisher.settled)
 
     def _current_state(self) -> str:
         if self.state != "running":
@@ -118,7 +127,12 @@ class Reporter:
 
     def _status(self, state: str) -> WorkerStatus:
         publisher = self._publisher
+        partitions = self._upkeep.partitions
+        published = {key: end for key, end in publisher.settled.items() if key[1] in partitions}
         return WorkerStatus(
+            worker=self.worker,
+            leads=self._ordering.leads,
+            partitions=sorted(partitions),
             state=state,
             pid=os.getpid(),
             uptime_s=round(self._gauges.uptime_s, 3),
@@ -136,10 +150,12 @@ class Reporter:
             popularity=self._quality["popularity"],
             drifts=self._drifts.fired,
             last_drift=self._drifts.last,
-            redis_losses=self._redis_loss.losses,
-            stale_after_redis_loss=self._redis_loss.stale,
-            published_again=self._redis_loss.published_again,
-            positions=by_topic(publisher.settled),
+            staleness_ms=percentiles_of(self._thread.staleness_ms.copy()),
+            taken_over=self._upkeep.taken_over,
+            redis_losses=self._upkeep.losses,
+            stale_after_redis_loss=self._upkeep.stale,
+            published_again=self._upkeep.published_again,
+            positions=by_topic(published),
         )
 
 

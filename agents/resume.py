@@ -9,7 +9,7 @@ from pathlib import Path
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.live_copy import LiveCopy
-from millstream.online_learning.order import OrderRecord
+from millstream.online_learning.order import OrderPosition
 from millstream.online_learning.snapshot import Chain, Stored, open_snapshot, points
 from millstream.online_learning.snapshot_file import UnreadableSnapshot
 from millstream.online_learning.snapshot_store import Folder
@@ -17,7 +17,6 @@ from millstream.online_learning.step import INTERACTIONS, Step
 from millstream.streams.errors import Unavailable
 
 from .made_with import differences
-from .order_log import read_order
 
 _log = logging.getLogger(__name__)
 
@@ -39,10 +38,8 @@ class Resumed:
     positions: dict[tuple[str, int], int]
     """Next offset of each partition that was being read, also of those that had no record yet."""
     topic_ids: dict[str, str]
-    unpublished: tuple[str, ...]
-    """Users whose lists have to be published again."""
-    order: list[OrderRecord]
-    """How what came after the snapshot was applied, as far as it was recorded."""
+    order_position: OrderPosition
+    """Where the state stands in the order."""
 
 
 def resume(config: LearningConfig, directory: Path, inputs: Sequence[str] = (INTERACTIONS,)) -> Resumed:
@@ -75,10 +72,9 @@ def resume(config: LearningConfig, directory: Path, inputs: Sequence[str] = (INT
             copy=LiveCopy(step),
             chain=Chain.of(saved) if isinstance(saved, Stored) else Chain(),
             path=str(directory / point.name),
-            positions=begun | step.positions,
+            positions=begun | step.positions | step.catalogue,
             topic_ids=dict(meta.get("topic_ids", {})),
-            unpublished=tuple(meta.get("unpublished", [])),
-            order=read_order(directory, step.seq),
+            order_position=OrderPosition(*meta.get("order", ())),
         )
     if refused is not None:
         raise SnapshotUnusable(
@@ -86,4 +82,4 @@ def resume(config: LearningConfig, directory: Path, inputs: Sequence[str] = (INT
             "from the log)"
         )
     step = Step(config, inputs)
-    return Resumed(step, LiveCopy(step), Chain(), None, {}, {}, (), read_order(directory, 0))
+    return Resumed(step, LiveCopy(step), Chain(), None, {}, {}, OrderPosition())

@@ -1,14 +1,14 @@
 """Keeps `rec-item:ITEM` fresh: what is similar to each item whose neighbours have changed, some hundred a second.
 
-By the clock and beside the loop: an event waits for none of it, and items change far more often than anybody could
-look at what is similar to them.
+One worker does it, the one that leads. By the clock and beside the loop: an event waits for none of it, and items
+change far more often than anybody could look at what is similar to them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -36,7 +36,7 @@ class Topic(Protocol):
 class SimilarItems:
     """Publishes the lists of the items that changed. What Redis did not take is offered again."""
 
-    def __init__(self, thread: StepThread[Step], topic: Topic, *, outage: Outage) -> None:
+    def __init__(self, thread: StepThread[Step], topic: Topic, *, leads: Callable[[], bool], outage: Outage) -> None:
         self.lists = 0
         """Lists published."""
         self.lists_again = 0
@@ -45,6 +45,7 @@ class SimilarItems:
         """Items whose lists Redis lost and does not hold again; they come before those that changed."""
         self._thread = thread
         self._topic = topic
+        self._leads = leads
         self._outage = outage
 
     def publish_again(self, items: Sequence[str]) -> None:
@@ -57,6 +58,9 @@ class SimilarItems:
         """Publish until cancelled, or until the step has ended."""
         while True:
             await asyncio.sleep(AGAIN_EVERY_S if self.again else EVERY_S)
+            if not self._leads():
+                self.again.clear()
+                continue
             again = self.again[:MOST]
             try:
                 lists = await self._thread.call(partial(_similar, again))

@@ -1,8 +1,8 @@
 """Snapshots as the worker takes them: when, without stopping the stream, and with what beside the state.
 
-The state and its positions are the step's; beside them a snapshot says (`meta`) which topics the positions belong to,
-where each partition was begun, and whose lists were made but not yet published. Without the last, a crash between
-learning and publishing would leave those lists old until their user's next event.
+The state and its positions are the step's; beside them a snapshot says (`meta`) where it stands in the order, which
+topics the positions belong to, and where each partition was begun. Any worker's snapshot starts any worker; where they
+share a folder the one that leads takes them, and another only when it has not for a while.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,18 @@ from millstream.online_learning.snapshot import Chain, Point, forget, next_turn,
 from millstream.online_learning.snapshot_file import SnapshotWriter
 from millstream.online_learning.snapshot_store import Folder, Store, Writing
 from millstream.online_learning.step import Step
+from millstream.streams.beginnings import Positions
 from millstream.streams.errors import Unavailable
-from millstream.streams.source import Positions
 
 from .made_with import made_with
-from .order_log import OrderLog
 from .step_thread import StepThread
 
 _SHARE_OF_TIME = 0.05
 _FEW_BYTES = 1 << 20
 """What is left to copy when the last of it is copied between two events."""
 _MOST_PASSES = 6
+_OTHERS_MAY_TAKE = 3
+"""Turns without a snapshot of the leader's after which another worker takes one."""
 _log = logging.getLogger(__name__)
 
 
@@ -39,11 +40,7 @@ class SnapshotRefused(Unavailable):
 
 
 class Snapshots:
-    """Takes snapshots of a running step. One event loop owns it; files are written on another thread, one at a time.
-
-    `unpublished` is asked right after the state was copied, so it names at least every user whose list belongs to the
-    copied state and is not published; a user too many only costs a list.
-    """
+    """Takes snapshots of a running step. One event loop owns it; files are written on another thread, one at a time."""
 
     def __init__(
         self,
@@ -52,8 +49,7 @@ class Snapshots:
         *,
         every_s: float,
         keep: int,
-        unpublished: Callable[[], Iterable[str]],
-        order: OrderLog,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self.last: Path | None = None
         self._thread = thread
@@ -61,13 +57,14 @@ class Snapshots:
         self._store: Store = Folder(directory)
         self._every_s = every_s
         self._keep = keep
-        self._unpublished = unpublished
-        self._order = order
+        self._leads = leads
         self._copy: LiveCopy | None = None
         self._chain = Chain()
         self._hash_known = False
         self._meta: dict[str, Any] = {}
-        self._saved: tuple[dict[tuple[str, int], int], list[str]] | None = None
+        self._saved: dict[tuple[str, int], int] | None = None
+        self._newest = "", 0.0
+        """The newest snapshot of all workers when last looked for, and since when it was."""
         self._turn = asyncio.Lock()
 
     def follow(self, copy: LiveCopy, chain: Chain) -> None:
@@ -99,6 +96,8 @@ class Snapshots:
         took_s = 0.0
         while True:
             await asyncio.sleep(max(self._every_s, took_s / _SHARE_OF_TIME))
+            if not self._leads() and await asyncio.to_thread(self._others_do):
+                continue
             began_s = time.monotonic()
             with contextlib.suppress(SnapshotRefused):  # logged by `take`: learning goes on, a crash costs more replay
                 await self.take()
@@ -111,7 +110,7 @@ class Snapshots:
         """
         async with self._turn:
             positions = await self._thread.call(lambda step: step.positions | step.catalogue)
-            if self._copy is None or self._saved == (positions, sorted(self._unpublished())):
+            if self._copy is None or self._saved == positions:
                 return self.last
             try:
                 await self._write(self._copy)
@@ -120,6 +119,14 @@ class Snapshots:
                 _log.error("%s", message)
                 raise SnapshotRefused(message) from error
             return self.last
+
+    def _others_do(self) -> bool:
+        """Whether another worker has taken one here lately."""
+        now_s = time.monotonic()
+        newest = next((point.name for point in reversed(points(self._store))), "")
+        if newest != self._newest[0]:
+            self._newest = newest, now_s
+        return newest != "" and now_s - self._newest[1] < _OTHERS_MAY_TAKE * self._every_s
 
     async def _write(self, copy: LiveCopy) -> None:
         """Copy the state, over and over what changed meanwhile; the last of it between two events."""
@@ -136,9 +143,7 @@ class Snapshots:
                 await asyncio.to_thread(_take_in, copy, changes, out)
                 if changes.bytes < _FEW_BYTES:
                     break
-            moment = await self._thread.call(lambda step: self._moment(step, copy))
-            unpublished = sorted(self._unpublished())
-            moment.header["meta"]["unpublished"] = unpublished
+            moment = await self._thread.call(lambda _: self._moment(copy))
             if not whole:
                 moment.header["after"] = self._chain.after
             point, crc = await asyncio.to_thread(self._finish, copy, moment, out, made, whole)
@@ -148,13 +153,10 @@ class Snapshots:
             raise
         self._chain.add((point.name, crc), out.bytes, whole)
         self.last = self._directory / point.name
-        self._saved = (_positions(moment), unpublished)
-        self._order.forget_before(min(point.seq for point in points(self._store)))
+        self._saved = _positions(moment)
 
-    def _moment(self, step: Step, copy: LiveCopy) -> Moment:
-        moment = copy.moment(dict(self._meta))
-        self._order.begin(step.seq, self._thread.unfollowed)
-        return moment
+    def _moment(self, copy: LiveCopy) -> Moment:
+        return copy.moment({**self._meta, "order": self._thread.order_position})
 
     def _finish(
         self, copy: LiveCopy, moment: Moment, out: SnapshotWriter, made: Writing, whole: bool
@@ -162,8 +164,15 @@ class Snapshots:
         copy.take_in(moment.copied, out)
         moment.header.update(state_hash=copy.state_hash(moment), made_with=made_with())
         crc = out.end(moment.header, moment.layout)
-        point = Point.at(next_turn(self._store), moment.header["seq"])
-        made.finish(point.name)
+        turn = next_turn(self._store)
+        while True:
+            point = Point.at(turn, moment.header["seq"])
+            try:
+                made.finish(point.name)
+            except FileExistsError:  # another worker's
+                turn += 1
+            else:
+                break
         if whole:
             forget(self._store, self._keep)
         return point, crc

@@ -25,7 +25,7 @@ _FRESHNESS_SAMPLES = 4_096
 
 
 class FreshnessMs(msgspec.Struct, frozen=True, kw_only=True):
-    """From a record's Kafka timestamp to its list in Redis, over the last few thousand lists; null without any."""
+    """How long something took, over the last few thousand times; null without any."""
 
     p50: float | None = None
     p99: float | None = None
@@ -34,6 +34,12 @@ class FreshnessMs(msgspec.Struct, frozen=True, kw_only=True):
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The worker at one moment. Counts are since it started, except `seq`; `positions` are published, not just read."""
 
+    worker: str = ""
+    """Its name among the workers."""
+    leads: bool = True
+    """Whether it decides the order of events, that all workers follow."""
+    partitions: list[int] = []
+    """Partitions whose users' lists it publishes."""
     state: str
     """`starting`, `running`, `waiting for Kafka`, `waiting for Redis`, `stopping` or `stopped`."""
     pid: int
@@ -55,6 +61,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     duplicates: int = 0
     """Events passed over, since their ids had been learned before."""
     freshness_ms: FreshnessMs
+    """From a record's Kafka timestamp to its list in Redis."""
     quality: dict[str, float | int | None]
     """n, hit@10, ndcg@10, mrr@20 of the last 10,000 judged events; lists, coverage, novelty of as many lists."""
     popularity: dict[str, float | int | None]
@@ -62,6 +69,10 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     drifts: int = 0
     """How often the loss was found to have moved."""
     last_drift: LossDrift | None = None
+    staleness_ms: FreshnessMs = FreshnessMs()
+    """From a record of the order to its events applied here, over the last few thousand records."""
+    taken_over: int = 0
+    """Users whose lists were made anew when their partitions were taken over."""
     redis_losses: int = 0
     """How often Redis had lost lists."""
     stale_after_redis_loss: int = 0
@@ -69,12 +80,17 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     published_again: int = 0
     """Users, and items, whose lists were published again for that reason."""
     positions: dict[str, dict[str, int]]
-    """Topic to partition to next offset."""
+    """Topic to partition to next offset, of the partitions that it publishes."""
 
 
 def status_key(prefix: str) -> str:
-    """Return the Redis key of the status."""
+    """Return the Redis key of the status of the worker that leads."""
     return f"{prefix}status"
+
+
+def workers_key(prefix: str) -> str:
+    """Return the Redis key of the hash of all workers' statuses, by their names."""
+    return f"{prefix}workers"
 
 
 def read_status(value: bytes) -> WorkerStatus:
@@ -83,8 +99,16 @@ def read_status(value: bytes) -> WorkerStatus:
 
 
 async def write_status(client: redis.asyncio.Redis, prefix: str, status: WorkerStatus) -> None:
-    """Store the status under its key, for `TTL_S` seconds. Raises what redis-py raises."""
-    await client.set(status_key(prefix), msgspec.json.encode(status), ex=TTL_S)
+    """Store the status for `TTL_S` seconds: among the workers', and as the leader's if it is, or if nobody leads.
+
+    Raises what redis-py raises.
+    """
+    value = msgspec.json.encode(status)
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.set(status_key(prefix), value, ex=TTL_S, nx=not status.leads)
+        pipe.hset(workers_key(prefix), status.worker, value)
+        pipe.expire(workers_key(prefix), TTL_S)
+        await pipe.execute()
 
 
 def by_topic(positions: dict[tuple[str, int], int]) -> dict[str, dict[str, int]]:
@@ -124,10 +148,15 @@ class Gauges:
 
     def freshness(self) -> FreshnessMs:
         """Return the percentiles of the lists taken in lately."""
-        if not self._fresh_ms:
-            return FreshnessMs()
-        p50, p99 = np.percentile(np.fromiter(self._fresh_ms, dtype=np.float64), (50, 99)).tolist()
-        return FreshnessMs(p50=_shown(p50), p99=_shown(p99))
+        return percentiles_of(self._fresh_ms)
+
+
+def percentiles_of(ms: Sequence[float]) -> FreshnessMs:
+    """Return the percentiles of some measurements; null without any."""
+    if not ms:
+        return FreshnessMs()
+    p50, p99 = np.percentile(np.array(ms, np.float64), (50, 99)).tolist()
+    return FreshnessMs(p50=_shown(p50), p99=_shown(p99))
 
 
 def _shown(ms: float) -> float | None:

@@ -1,10 +1,10 @@
 """The thread that owns the step: batches go in, finished slices come out, and nobody else touches the state.
 
-The event loop hands over a batch, the chunks that waited at the partitions; the thread applies it in slices of at most
-`slice_ms`, so that a slice's lists go out while the next slice is computed, and so that snapshots and questions get
-their turn between two slices. A batch that is shorter goes out as one slice: a hand-over between the threads costs
+The event loop hands over a batch, parts of the order that everybody follows; the thread applies it in slices of at
+most `slice_ms`, so that a slice's lists go out while the next slice is computed, and so that snapshots and questions
+get their turn between two slices. A batch that is shorter goes out as one slice: a hand-over between the threads costs
 both of them. Where a chunk is cut changes neither the state nor the lists (the step's own promise). A user's list is
-made once a chunk, after the user's last event in it: a chunk is what was waiting, so refreshes coalesce exactly when
+made once a part, after the user's last event in it: a part is what was waiting, so refreshes coalesce exactly when
 the stream is fast.
 """
 
@@ -14,25 +14,25 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from millstream.online_learning.kinds import last_of_each_user
-from millstream.online_learning.order import OrderRecord, RecordedOrder
+from millstream.online_learning.order import OrderPosition, Part
 from millstream.schemas.columns import Chunk
 from millstream.schemas.slates import EncodedSlate
 
-from .effort import FULL, Effort
-from .order_log import OrderLog
+from .effort import FULL
 
 T = TypeVar("T")
 
 _FIRST_SLICE_EVENTS = 8
 _SMOOTHING = 0.3
+_STALENESS_SAMPLES = 4_096
 _LONGER_WHEN_BEHIND = 4
 """Slices are so many times longer while not every event trains: what waits is then longer than a slice anyway, and
 each hand-over between the threads costs both of them."""
@@ -61,6 +61,10 @@ class AppliedLike(Protocol):
     def events(self) -> int:
         """Events learned, none if the slice was stale."""
 
+    @property
+    def seq(self) -> int:
+        """Number of its last event."""
+
     def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
         """Return the refreshed lists."""
 
@@ -68,8 +72,8 @@ class AppliedLike(Protocol):
 class StepLike(Protocol):
     """What the thread needs of a step; everything else goes through `StepThread.call`."""
 
-    def apply(self, chunk: Chunk, *, lists: NDArray[np.bool_], train_every: int) -> AppliedLike:
-        """Learn a chunk and make the lists of the users of the events marked in `lists`."""
+    def apply(self, chunk: Chunk, *, lists: bool | NDArray[np.bool_], train_every: int) -> AppliedLike:
+        """Learn a chunk and make the lists of the users of the events marked in `lists`; False: none."""
 
 
 S = TypeVar("S", bound=StepLike)
@@ -86,39 +90,38 @@ class SliceDone:
     records: int
     """Records read for it, rejected ones included; over a chunk's slices they sum to the chunk's."""
     slates: Sequence[EncodedSlate]
+    listed_to: int = 0
+    """Last event up to which all lists of the partition's users are made; 0: some are not."""
 
 
 class StepStopped(RuntimeError):
     """The thread has ended, or ended with an error of the step: nothing more can be learned or asked."""
 
 
-class Reading(NamedTuple):
-    """A chunk, and how many records it was read as, rejected ones included."""
-
-    chunk: Chunk
-    records: int
-
-
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """Of a chunk what is still to be applied."""
+class _Run:
+    """Of a part what is still to be applied."""
 
     chunk: Chunk
-    lists: NDArray[np.bool_]
-    """After which events a list is made, shape (events,)."""
+    lists: NDArray[np.bool_] | None
+    """After which events a list is made, shape (events,); None: none is."""
     records: int
-    train_every: int | None
-    """As recorded; None: to be chosen, and recorded."""
+    train_every: int
+    after: OrderPosition
+    ordered_ms: int
 
-    def split(self, events: int) -> tuple[_Part, _Part | None]:
+    def split(self, events: int) -> tuple[_Run, _Run | None]:
         """Return the first so many events, and what is left."""
         n = len(self.chunk)
         if n <= events:
             return self, None
         records = min(events, self.records)
+        before, after = self.lists, self.lists
+        if self.lists is not None:
+            before, after = self.lists[:events], self.lists[events:]
         return (
-            _Part(self.chunk.cut(0, events), self.lists[:events], records, self.train_every),
-            _Part(self.chunk.cut(events, n), self.lists[events:], self.records - records, self.train_every),
+            replace(self, chunk=self.chunk.cut(0, events), lists=before, records=records),
+            replace(self, chunk=self.chunk.cut(events, n), lists=after, records=self.records - records),
         )
 
 
@@ -130,7 +133,6 @@ class _Slice:
     """Events that still fit."""
     began_s: float
     done: list[SliceDone] = field(default_factory=list)
-    order: list[OrderRecord] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -155,71 +157,60 @@ class StepThread(Generic[S]):
         slice_ms: float,
         done: Callable[[SliceDone], None],
         failed: Callable[[BaseException], None],
-        effort: Effort | None = None,
-        order: OrderLog | None = None,
-        max_waiting: int = 1,
+        took: Callable[[], None] = lambda: None,
         clock_s: Callable[[], float] = time.perf_counter,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._slice_s = slice_ms / 1000
         self._done = done
         self._failed = failed
-        self._effort = effort or Effort("full")
-        self._order = order
-        self._recorded = RecordedOrder(())
+        self._took = took
+        self.order_position = OrderPosition()
+        """Where in the order the state stands; ask from within a `call`."""
+        self.listed: frozenset[int] | None = None
+        """Partitions whose users' lists are made, None: all; set it from within a `call`."""
+        self.staleness_ms: deque[float] = deque(maxlen=_STALENESS_SAMPLES)
+        """From a part's record in the log to its last event applied, of the last parts."""
+        self.train_every = FULL
+        """The effort of the last part."""
         self._clock_s = clock_s
         self._now_ms = now_ms
-        self._batches: deque[Sequence[Reading]] = deque()
+        self._batches: deque[Sequence[Part]] = deque()
         self._calls: deque[_Call[S]] = deque()
         self._wake = threading.Condition()
         self._ending = False
         self._abandoned = False
         self._ended = False
-        self._room = asyncio.Semaphore(max_waiting)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._event_s: float | None = None
 
     @property
-    def train_every(self) -> int:
-        """The present effort: one event in so many trains the blend."""
-        return self._effort.train_every
+    def queued(self) -> int:
+        """Batches that wait for the thread."""
+        return len(self._batches)
 
-    @property
-    def unfollowed(self) -> list[OrderRecord]:
-        """Records of an earlier run that are still to be followed; ask from within a `call`."""
-        return self._recorded.remaining
-
-    def start(self, step: S, recorded: Iterable[OrderRecord] = ()) -> None:
-        """Hand the step over to the thread. Call on the event loop that is to hear of what it does.
-
-        What comes first is applied in the order `recorded` by an earlier run, as far as that reaches.
-        """
-        self._recorded = RecordedOrder(recorded)
+    def start(self, step: S, order_position: OrderPosition = OrderPosition()) -> None:  # noqa: B008 - immutable
+        """Hand the step over to the thread. Call on the event loop that is to hear of what it does."""
+        self.order_position = order_position
         self._loop = asyncio.get_running_loop()
         # a daemon: a slice that never ends must not keep a worker alive that was told to stop
         self._thread = threading.Thread(target=self._run, args=(step,), name="millstream-step", daemon=True)
         self._thread.start()
 
-    async def room(self) -> None:
-        """Wait until a batch may be queued, and reserve its place: of those that wait, only the first goes on.
-
-        So whoever cuts a batch when this returns cuts all that came until the thread could take it.
-        """
-        await self._room.acquire()
-
-    def submit(self, batch: Sequence[Reading]) -> None:
-        """Queue a batch in the place that `room` reserved. Raises `StepStopped`, also before `start`.
-
-        After `abandon` the batch is dropped.
-        """
+    def submit(self, batch: Sequence[Part]) -> None:
+        """Queue a batch. Raises `StepStopped`, also before `start`. After `abandon` the batch is dropped."""
         with self._wake:
             if not self._abandoned:
                 self._refuse_if_ended()
                 self._batches.append(batch)
                 self._wake.notify()
-                return
-        self._room.release()
+
+    def waiting_s(self, events: int) -> float:
+        """Return how long what is queued, and so many events more, would take at the present pace."""
+        with self._wake:
+            events += sum(len(part.chunk) for batch in self._batches for part in batch)
+        return events * (self._event_s or 0.0)
 
     async def call(self, ask: Callable[[S], T]) -> T:
         """Return `ask(step)`, run on the thread between two slices; what it raises is raised here.
@@ -237,10 +228,7 @@ class StepThread(Generic[S]):
         """Drop what is queued, after the slice under way: it stays in the log, behind the position of no snapshot."""
         with self._wake:
             self._abandoned = True
-            dropped = len(self._batches)
             self._batches.clear()
-        for _ in range(dropped):
-            self._room.release()
 
     async def stop(self, within_s: float | None = None) -> None:
         """Apply what is queued, answer what was asked, end the thread. After a failure it is ended already.
@@ -261,7 +249,7 @@ class StepThread(Generic[S]):
         error: BaseException = StepStopped("the step's thread has ended")
         try:
             while (batch := self._next(step)) is not None:
-                self._post(self._room.release)
+                self._post(self._took)
                 self._apply(step, batch)
         # not swallowed: whatever ended the thread is the loop's to report and to act on
         except BaseException as raised:
@@ -272,9 +260,9 @@ class StepThread(Generic[S]):
             unanswered, self._calls = self._calls, deque()
         for call in unanswered:
             self._post(_refuse, call.answer, StepStopped(f"the step's thread has ended: {error}"))
-        self._post(self._room.release)
+        self._post(self._took)
 
-    def _next(self, step: S) -> Sequence[Reading] | None:
+    def _next(self, step: S) -> Sequence[Part] | None:
         """Answer calls until a batch is there; None once told to end and nothing is left."""
         while True:
             self._answer_calls(step)
@@ -287,66 +275,47 @@ class StepThread(Generic[S]):
                     return None
                 self._wake.wait()
 
-    def _apply(self, step: S, batch: Sequence[Reading]) -> None:
-        due = self._due(batch)
-        train_every = self._effort.train_every
-        if any(part.train_every is None for part in due):
-            train_every = self._effort.choose(self._waiting_s(sum(len(part.chunk) for part in due)))
-        slice_ = self._slice(train_every)
-        for part in due:
-            rest: _Part | None = part
+    def _apply(self, step: S, batch: Sequence[Part]) -> None:
+        slice_ = self._slice(batch[0].train_every)
+        for part in batch:
+            lists = last_of_each_user(part.chunk.columns) if self._is_listed(part.chunk) else None
+            self.train_every = part.train_every
+            rest: _Run | None = _Run(part.chunk, lists, *part[1:])
             while rest is not None and not self._abandoned:
-                part, rest = rest.split(slice_.room)
-                self._learn(step, part, part.train_every or train_every, slice_)
+                run, rest = rest.split(slice_.room)
+                self._learn(step, run, slice_, is_last=rest is None)
+                if rest is None:
+                    self.order_position = run.after
+                    self.staleness_ms.append(self._now_ms() - run.ordered_ms)
                 if slice_.room == 0:
                     self._hand_over(slice_)
                     self._answer_calls(step)
-                    slice_ = self._slice(train_every)
+                    slice_ = self._slice(part.train_every)
         self._hand_over(slice_)
 
-    def _due(self, batch: Sequence[Reading]) -> list[_Part]:
-        """Return what is to be applied now; while a recorded order is followed, what comes next in that."""
-        due: list[_Part] = []
-        for chunk, records in batch:
-            if self._recorded.followed:
-                due.append(_Part(chunk, last_of_each_user(chunk.columns), records, None))
-                continue
-            # a chunk may have to wait for one of another partition, so it must not keep the source from reading: its
-            # records are settled at once, and its parts settle none
-            self._post(self._done, SliceDone(chunk.input, chunk.partition, chunk.start, 0, records, ()))
-            due += [
-                _Part(part, last_of_each_user(part.columns), 0, effort) for part, effort in self._recorded.take(chunk)
-            ]
-        return due
+    def _is_listed(self, chunk: Chunk) -> bool:
+        return self.listed is None or chunk.partition in self.listed
 
-    def _learn(self, step: S, part: _Part, train_every: int, slice_: _Slice) -> None:
-        chunk = part.chunk
-        applied = step.apply(chunk, lists=part.lists, train_every=train_every)
-        if part.train_every is None and applied.end > applied.start:
-            slice_.order.append(OrderRecord(chunk.input, chunk.partition, chunk.start, chunk.end, train_every))
+    def _learn(self, step: S, run: _Run, slice_: _Slice, *, is_last: bool) -> None:
+        lists = False if run.lists is None else run.lists
+        applied = step.apply(run.chunk, lists=lists, train_every=run.train_every)
         slates = applied.encoded(self._now_ms())
+        # a user's list is made after their last event of the part, which may be in a later slice
+        listed_to = applied.seq if is_last and run.lists is not None else 0
         slice_.done.append(
-            SliceDone(applied.input, applied.partition, applied.end, applied.events, part.records, slates)
+            SliceDone(applied.input, applied.partition, applied.end, applied.events, run.records, slates, listed_to)
         )
-        slice_.room = max(0, slice_.room - max(1, len(chunk)))
+        slice_.room = max(0, slice_.room - max(1, len(run.chunk)))
 
     def _hand_over(self, slice_: _Slice) -> None:
         if not slice_.done:
             return
-        if self._order is not None and slice_.order:
-            self._order.append(slice_.order)
         self._learn_pace(sum(done.events for done in slice_.done), self._clock_s() - slice_.began_s)
         self._post(self._tell, slice_.done)
 
     def _tell(self, slices: list[SliceDone]) -> None:
         for done in slices:
             self._done(done)
-
-    def _waiting_s(self, events: int) -> float:
-        """Return how long what waits, and a batch of so many events, would take at the present pace."""
-        with self._wake:
-            events += sum(len(chunk) for batch in self._batches for chunk, _ in batch)
-        return events * (self._event_s or 0.0)
 
     def _slice(self, train_every: int) -> _Slice:
         """Return an empty slice with room for as many events as fit into `slice_ms` at the present pace."""

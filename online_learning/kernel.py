@@ -24,12 +24,13 @@ from .interest import BLOCK, collect, welcome
 from .measured import Measured
 from .neighbours import note_user
 from .occasion import count_occasion
-from .popularity import ALL_TIME, BEST, EVENTS, H40, Popularity, count, counted
+from .places import place_of, rank_by_count, rank_of
+from .popularity import ALL_TIME, EVENTS, H40, count
 from .prices import price_part
 from .ranking import Bench, Model, rank, score_to_buy
 from .ratings import rate, rating_weight
 from .recency import chosen
-from .scratch import Scratch, is_barred, place_of_largest
+from .scratch import place_of_largest
 from .shortlist import FULL, LEAN
 from .signal import DISMISSED, POPULAR, PRICE
 from .vocabulary import NOT_ADMITTED
@@ -244,9 +245,9 @@ def _measure_and_train(
     gap = gap_context(h.events[user], ts_ms - h.last_ms[user])
     n = rank(m, b, user, ts_ms, seq, history, gap, exclude, int(FULL))
     candidates = p.seen[ALL_TIME] - (held(m.consumed, user) if exclude else 0)
-    target = _place_of(item, b.scratch.items, n)
+    target = place_of(item, b.scratch.items, n)
     if target >= 0:
-        measured.rank[at] = _rank_of(b.scores, n, target)
+        measured.rank[at] = rank_of(b.scores, n, target)
         measured.loss[at] = learn(
             m.blend, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target, weight
         )
@@ -255,8 +256,8 @@ def _measure_and_train(
             learn(m.buy, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target, np.float32(1.0))
     else:
         measured.rank[at] = 1.0 + n + max(0, candidates - n - 1) / 2.0
-    measured.popular_rank[at] = _rank_by_count(p, b.scratch, item, int(ALL_TIME), seq, ts_ms, items)
-    measured.trending_rank[at] = _rank_by_count(p, b.scratch, item, int(H40), seq, ts_ms, items)
+    measured.popular_rank[at] = rank_by_count(p, b.scratch, item, int(ALL_TIME), seq, ts_ms, items)
+    measured.trending_rank[at] = rank_by_count(p, b.scratch, item, int(H40), seq, ts_ms, items)
 
 
 @inlined
@@ -346,57 +347,3 @@ def _before(b: Bench, one: int, other: int) -> bool:
     if b.scores[one] != b.scores[other]:
         return bool(b.scores[one] > b.scores[other])
     return bool(b.scratch.items[one] < b.scratch.items[other])
-
-
-@kernel
-def _place_of(item: int, items: NDArray[np.int32], n: int) -> int:
-    """Return the place of `item` among the first `n` of `items`, or -1."""
-    for place in range(n):
-        if items[place] == item:
-            return place
-    return -1
-
-
-@kernel
-def _rank_of(scores: NDArray[np.float32], n: int, target: int) -> float:
-    """Return 1 + #(above) + #(tied with it) / 2."""
-    above = 0
-    tied = 0
-    for k in range(n):
-        if scores[k] > scores[target]:
-            above += 1
-        elif scores[k] == scores[target] and k != target:
-            tied += 1
-    return 1.0 + above + tied / 2.0
-
-
-@kernel
-def _rank_by_count(p: Popularity, s: Scratch, item: int, which: int, seq: int, now_ms: int, items: int) -> float:
-    """Return the rank of `item` among all items seen that are not barred, by one popularity count.
-
-    The board answers when the item is on it above its last place; otherwise, and where barred items leave fewer than
-    20 above the board's end, every item is counted.
-    """
-    mine = counted(p, item, which, seq, now_ms)
-    above = 0
-    tied = 0
-    last = np.inf
-    for at in range(p.best_held[which]):
-        j = p.best[which, at]
-        last = counted(p, j, which, seq, now_ms)
-        if j != item and not is_barred(s, j):
-            if last > mine:
-                above += 1
-            elif last == mine:
-                tied += 1
-    if p.best_held[which] == BEST and mine <= last and above < 20:
-        above = 0
-        tied = 0
-        for j in range(items):
-            if p.facts[j, EVENTS] > 0 and j != item and not is_barred(s, j):
-                theirs = counted(p, j, which, seq, now_ms)
-                if theirs > mine:
-                    above += 1
-                elif theirs == mine:
-                    tied += 1
-    return 1.0 + above + tied / 2.0

@@ -1,83 +1,180 @@
-"""Order records: what load and interleaving decided, so that the same inputs give the same state again.
+"""The order: what load and interleaving decided, as records that every worker follows.
 
-Which partition's events came next, and how much effort each run of events got, follow from timing, not from the log.
-They are inputs of their own: one small record a slice, on disk before any list that depends on it is published.
+Which partition's events come next, and how much effort each run of events gets, follow from timing, not from the log.
+They are inputs of their own: small records in a log of one partition, which all workers read and apply alike, the one
+that writes them included. Whoever wants to write claims it first, in the same log, so that the log itself says whose
+records count: those of the claim that stands last before them.
+
+    OrderPosition    where in the log of records somebody stands
+    FollowedOrder    chunks in, parts out, in the recorded order
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from millstream.schemas.columns import Chunk
+from millstream.schemas.order_records import Claim, OrderRecord, Run
+
+Place = tuple[str, int]
+"""Topic and partition."""
 
 
-class OrderRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One slice as it was applied: the offsets [start, end) of a partition, with one event in `train_every` trained."""
+class OrderPosition(NamedTuple):
+    """Where somebody stands in the log of records: the next one to read, and whose claim holds before it."""
 
-    input: str
-    partition: int
-    start: int
-    end: int
+    offset: int = 0
+    epoch: int = 0
+    writer: str = ""
+
+
+class OrderBroken(ValueError):
+    """A record skips offsets: what came before it is missing from the log of records."""
+
+
+class Part(NamedTuple):
+    """Events to apply next, and where its reader stands in the order once they are applied."""
+
+    chunk: Chunk
+    records: int
+    """Records read for it, rejected ones included."""
     train_every: int
+    after: OrderPosition
+    ordered_ms: int
+    """When its record was written, by Kafka's clock."""
 
 
-class RecordedOrder:
-    """Gives chunks back in a recorded order, whatever order and sizes they come in now.
+class _Waiting(NamedTuple):
+    chunk: Chunk
+    records: int
 
-    A chunk that is ahead of the record waits. Once the records are used up, what waits follows partition by partition,
-    and everything after it passes straight through; `followed` says so.
+
+class _Next(NamedTuple):
+    run: Run
+    within: OrderPosition
+    """While part of the run is still to be applied."""
+    after: OrderPosition
+    ordered_ms: int
+
+
+class FollowedOrder:
+    """Gives chunks back in the recorded order, whatever order and sizes they come in.
+
+    `position` and `positions` are those of the state it begins with. The same records give the same parts, joined, for
+    every reader: a record that is void for one is void for all, since only what stands before it in the log decides.
     """
 
-    def __init__(self, records: Iterable[OrderRecord]) -> None:
-        self._records = deque(records)
-        self._waiting: dict[tuple[str, int], deque[Chunk]] = {}
+    def __init__(self, position: OrderPosition, positions: Mapping[Place, int]) -> None:
+        self.position = position
+        """Where reading stands; applying is behind it."""
+        self.begun: dict[Place, int] = dict(positions)
+        """Where each place begins for this reader."""
+        self.topic_ids: dict[str, str] = {}
+        """Those of the first claim that was read."""
+        self.ordered: dict[Place, int] = dict(positions)
+        """Next offset of each place that no record covers yet."""
+        self.offered: dict[Place, int] = dict(positions)
+        """Next offset of each place that was not offered yet."""
+        self._next: deque[_Next] = deque()
+        self._waiting: dict[Place, deque[_Waiting]] = {}
 
-    @property
-    def followed(self) -> bool:
-        """Whether every record has been used and nothing waits."""
-        return not self._records
+    def read(self, offset: int, record: OrderRecord, written_ms: int = 0) -> bool:
+        """Take in the record at an offset of the log; return whether it counts. Raises `OrderBroken`."""
+        before = self.position
+        if isinstance(record, Claim):
+            counts = record.epoch == before.epoch + 1
+            self.position = OrderPosition(offset + 1, *((record.epoch, record.writer) if counts else before[1:]))
+            if counts:
+                self._begin(record)
+            return counts
+        self.position = before._replace(offset=offset + 1)
+        counts = (record.epoch, record.writer) == before[1:]
+        if counts:
+            # until its last run is applied, the record is to be read again
+            within = before._replace(offset=offset)
+            last = len(record.runs) - 1
+            for number, run in enumerate(record.runs):
+                self._follow(_Next(run, within, self.position if number == last else within, written_ms))
+        return counts
 
-    @property
-    def remaining(self) -> list[OrderRecord]:
-        """Records whose events have not come yet."""
-        return list(self._records)
+    def skip(self, offset: int) -> None:
+        """Pass over what stands at an offset of the log."""
+        self.position = self.position._replace(offset=offset + 1)
 
-    def take(self, chunk: Chunk) -> Iterator[tuple[Chunk, int | None]]:
-        """Yield the chunks that can be applied now, each with its recorded `train_every`; None: yours to choose."""
-        self._waiting.setdefault((chunk.input, chunk.partition), deque()).append(chunk)
-        while self._records and (part := self._next_part(self._records[0])) is not None:
-            record = self._records[0]
-            if part.end < record.end:
-                self._records[0] = msgspec.structs.replace(record, start=part.end)
-            else:
-                self._records.popleft()
-            yield part, record.train_every
-        if not self._records:
-            for chunks in self._waiting.values():
-                for waiting in chunks:
-                    yield waiting, None
-            self._waiting.clear()
-
-    def _next_part(self, record: OrderRecord) -> Chunk | None:
-        """Take from what waits all that the record covers; None when it has not come yet.
-
-        A record behind all that waits was of another start; it is met by an empty chunk.
-        """
-        chunks = self._waiting.get((record.input, record.partition))
-        if not chunks:
+    def offer(self, chunk: Chunk, records: int) -> Chunk | None:
+        """Let a chunk wait for its records; return what of it was not offered before, None if all was."""
+        place = (chunk.input, chunk.partition)
+        offered = self.offered.setdefault(place, chunk.start)
+        if chunk.end <= offered:
             return None
-        chunk = chunks[0]
-        if chunk.start >= record.end:
-            return split_at(chunk, chunk.start)[0]
-        chunks.popleft()
-        if chunk.end > record.end:
-            chunk, rest = split_at(chunk, record.end)
-            chunks.appendleft(rest)
+        if chunk.start < offered:
+            chunk = split_at(chunk, offered)[1]
+        self.offered[place] = chunk.end
+        self._waiting.setdefault(place, deque()).append(_Waiting(chunk, records))
         return chunk
+
+    def take(self) -> Iterator[Part]:
+        """Yield what can be applied now, in order."""
+        while self._next and (part := self._part(self._next[0])) is not None:
+            yield part
+
+    @property
+    def needed(self) -> Place | None:
+        """The place whose events come next and have not been offered; None: nothing is ordered that is not here."""
+        run = self._next[0].run if self._next else None
+        return None if run is None else (run.input, run.partition)
+
+    @property
+    def taken(self) -> int:
+        """Offset of the first record of which something was not taken."""
+        return self._next[0].within.offset if self._next else self.position.offset
+
+    @property
+    def waiting(self) -> int:
+        """Records of all chunks that wait."""
+        return sum(records for waiting in self._waiting.values() for _, records in waiting)
+
+    def _begin(self, claim: Claim) -> None:
+        for topic, partition, offset in claim.positions:
+            for known in (self.begun, self.ordered, self.offered):
+                known.setdefault((topic, partition), offset)
+        self.topic_ids = self.topic_ids or dict(claim.topic_ids)
+
+    def _follow(self, coming: _Next) -> None:
+        run = coming.run
+        place = (run.input, run.partition)
+        ordered = self.ordered.setdefault(place, run.start)
+        if run.start > ordered:
+            raise OrderBroken(
+                f"{run.input}[{run.partition}]: a record orders offsets from {run.start} on, and none the ones from "
+                f"{ordered}"
+            )
+        if run.end > ordered:
+            self._next.append(coming._replace(run=msgspec.structs.replace(run, start=ordered)))
+            self.ordered[place] = run.end
+
+    def _part(self, coming: _Next) -> Part | None:
+        """Return the run's next events, as many of them as wait in one chunk; None when none do."""
+        run = coming.run
+        waiting = self._waiting.get((run.input, run.partition))
+        if not waiting:
+            return None
+        chunk, records = waiting.popleft()
+        if chunk.end > run.end:
+            chunk, rest = split_at(chunk, run.end)
+            took = min(records, len(chunk))
+            waiting.appendleft(_Waiting(rest, records - took))
+            records = took
+        if chunk.end < run.end:
+            self._next[0] = coming._replace(run=msgspec.structs.replace(run, start=chunk.end))
+            return Part(chunk, records, run.train_every, coming.within, coming.ordered_ms)
+        self._next.popleft()
+        return Part(chunk, records, run.train_every, coming.after, coming.ordered_ms)
 
 
 def split_at(chunk: Chunk, offset: int) -> tuple[Chunk, Chunk]:

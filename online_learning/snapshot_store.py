@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,7 @@ class Writing(Protocol):
     file: BinaryIO
 
     def finish(self, name: str) -> None:
-        """Make it last, and give it its name."""
+        """Make it last, and give it its name. Raises `FileExistsError` if there is one of that name: try another."""
 
     def give_up(self) -> None:
         """Leave nothing of it, as far as that can be done."""
@@ -75,22 +76,29 @@ class Folder:
 
 
 class PartialFile:
-    """A file in the making, under another name; what others left half made is removed once this one is whole."""
+    """A file in the making, under another name.
+
+    What processes of this machine that have ended left half made is removed once this one is whole.
+    """
 
     def __init__(self, directory: Path) -> None:
-        self._partial = directory / f"state-{os.getpid()}.{_PARTIAL}"
+        self._partial = directory / f"state-{platform.node()}-{os.getpid()}.{_PARTIAL}"
         self.file: BinaryIO = self._partial.open("wb")
 
     def finish(self, name: str) -> None:
         """Flush it to disk, then rename it: after a power cut it is there whole or not at all."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
         directory = self._partial.parent
+        if (directory / name).exists():
+            raise FileExistsError(f"{directory / name} is there already")
+        if not self.file.closed:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
         self._partial.rename(directory / name)
         _sync(directory)
-        for stray in directory.glob(f"state-*.{_PARTIAL}"):
-            stray.unlink(missing_ok=True)
+        for stray in directory.glob(f"state-{platform.node()}-*.{_PARTIAL}"):
+            if not _is_alive(stray.stem.rpartition("-")[2]):
+                stray.unlink(missing_ok=True)
 
     def give_up(self) -> None:
         """Remove it."""
@@ -108,6 +116,16 @@ def writing(store: Store, name: str) -> Iterator[BinaryIO]:
     except BaseException:
         made.give_up()
         raise
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _sync(directory: Path) -> None:

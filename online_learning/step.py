@@ -50,6 +50,7 @@ from .similar import SIMILAR, Changed, list_similar
 from .slate_maker import Ranked, joined, list_all, reserve_lists
 from .snapshot import Dump, Saved
 from .starting_weights import starting_weights
+from .touched import Touched
 from .vocabulary import NOT_ADMITTED, Vocabulary
 
 MAIN, BUY = "main", "buy"
@@ -119,6 +120,7 @@ class Step:
         self._item_ids = JsonIds(self.items)
         self._window = EventWindow(self.arena, config.dedupe_events)
         self._changed = Changed(config.max_items)
+        self.touched = Touched(self.arena, self.users, self.model.histories)
         self.quality = Quality(self.model.popularity)
         self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
         self._eviction = eviction(config, self.model, self.arena, self.users, self.items, self._item_ids, self._trainer)
@@ -209,12 +211,10 @@ class Step:
         rows = [row for id_ in item_ids if (row := self.items.row(id_)) is not None]
         return self._similar(np.array(rows, np.int64))
 
-    def listed(self) -> tuple[list[str], list[str]]:
-        """Return all that lists are made for, in bounded parts by `relist` and `similar_to`: users, and items."""
-        users = list(filter(None, self.users.ids))
+    def items_with_similar(self) -> list[str]:
+        """Return the items that have a list of similar ones."""
         has_edges = self.items.is_held & (self.model.covisitation.length[: self.items.capacity] > 0)
-        items = [self.items.ids[row] for row in np.flatnonzero(has_edges).tolist()]
-        return [*users, *([NOBODY] if self.seq else [])], items
+        return [self.items.ids[row] for row in np.flatnonzero(has_edges).tolist()]
 
     def _similar(self, rows: NDArray[np.int64]) -> Ranked:
         lists = reserve_lists(len(rows), self.config.list_length)
@@ -352,6 +352,7 @@ class Step:
         self._take(events, chunk.partition, train_every, measured, lists, buys)
         self.seq += n
         self._changed.note(events.item)
+        self.touched.note(users, events.seq)
         if not len(at):
             return None
         others = self._position(chunk.partition) - self.positions[chunk.input, chunk.partition]

@@ -22,7 +22,6 @@ def make_consumer(kafka: Kafka) -> Any:
     return AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap_servers,
         client_id="millstream-source",
-        group_id=kafka.group_id,
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",

@@ -1,16 +1,20 @@
-"""The marker: a key beside the lists that says how far a worker has published, so that it sees what Redis has lost.
+"""The marker: a hash beside the lists that says how far each partition is published, for all to see what is missing.
 
-Every call that writes lists carries the next mark and moves the marker in the same script, after its lists. Redis loses
-writes from the end (an older dump, a log cut short, a replica that lagged) or all of them, so as long as the marker
-stands where the last acknowledged call left it, nothing that was acknowledged is missing. Why it is done so, and what
-it costs: `docs/decisions/0019-when-redis-forgets.md`.
+    seq:P           lists of partition P's users, made by events up to this one of the order, are all there
+    run:W, mark:W   how far worker W knows its calls to be there: the later it started, the greater the run
+
+Every call that writes lists carries the worker's next mark and moves the marker in the same script, after its lists.
+Redis loses writes from the end (an older dump, a log cut short, a replica that lagged) or all of them, so as long as
+the mark stands where the last acknowledged call left it, nothing that was acknowledged is missing. What a partition's
+seq leaves open is published by whoever takes the partition over. Why it is done so, and what it costs:
+`docs/decisions/0019-when-redis-forgets.md`.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -20,7 +24,7 @@ import redis.asyncio
 from .redis_keys import feed_key, marker_key
 
 _KEPT, _MISSING, _LATER_RUN = ord("k"), ord("m"), ord("l")
-NO_MOVE = (0, 0, 0, 0)
+NO_MOVE = ("", 0, 0, 0, 0)
 """The script's arguments of a writer that keeps no marker."""
 _NO_LISTS = (0, 0, 0)
 _log = logging.getLogger(__name__)
@@ -32,43 +36,20 @@ def publish_script() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """What the marker says."""
-
-    run: int
-    """Whose: the later a worker started, the greater."""
-    mark: int
-    """Number of the last call of the run that is in Redis with all acknowledged before it."""
-    seq: int
-    """Lists made by events up to this one are all there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Redis no longer holds all that it acknowledged."""
-
-    gone: bool
-    """Whether the marker was gone; else it was an older one."""
-    since: int | None
-    """The mark of this run up to which everything is there; None where that is unknown."""
-
-
-@dataclass(frozen=True, slots=True)
 class Move:
     """What one call says to move the marker by."""
 
     mark: int
     acknowledged: int
-    seq: int
-    events: int
+    published: Mapping[int, int]
+    """By partition, the event of the order up to which all lists are published with this call."""
 
 
 class Marker:
-    """The marker as its worker knows it. One event loop owns it; any number of calls may be under way.
+    """The marker as one worker knows it. One event loop owns it; any number of calls may be under way.
 
-    Guarantee: after `claim`, `look` returns a `Loss` once for each time that Redis came back without something it had
-    acknowledged, or lost the key. Until `restored` after that, the marker's `seq` stays where everything was there, so
-    that a start in between finds the loss again.
+    Guarantee: after `begin`, `look` returns True once for each time that Redis came back without something it had
+    acknowledged to this worker, or lost the key. A partition's seq stays where it is while the partition is `held`.
     """
 
     def __init__(
@@ -80,75 +61,71 @@ class Marker:
     ) -> None:
         self.missed = False
         """Whether a call has found something missing since the last `look`."""
+        self.owned: frozenset[int] = frozenset()
+        """Partitions whose users' lists this worker publishes."""
+        self.held: set[int] = set()
+        """Those of which something is missing that is not published again yet."""
         self._client = client
         self._key = marker_key(prefix)
         self._keys = [feed_key(prefix), self._key]
+        self._worker = ""
         self._now_ms = now_ms
         self._script = publish_script()
         self._look = client.register_script(self._script)
         self._run = 0
         self._mark = 0
         self._acknowledged = 0
-        self._seq = 0
-        self._whole_to: int | None = None
-        """While something is missing: the seq up to which nothing is."""
         self._ceded = False
 
-    async def claim(self, seq: int) -> Loss | None:
-        """Begin a run whose state holds `seq` events; return what Redis lacks of them. Raises what redis-py raises."""
-        found = await self.read()
-        loss = None
-        if seq and (found is None or found.seq < seq):
-            loss = Loss(gone=found is None, since=None)
-            self._whole_to = 0 if found is None else found.seq
-        self._run = max(self._now_ms(), 0 if found is None else found.run + 1)
-        self._seq = seq
+    async def begin(self, worker: str) -> None:
+        """Begin a run of a worker, under its name. Raises what redis-py raises."""
+        self._worker = worker
+        found = await self._own()
+        self._run = max(self._now_ms(), 0 if found is None else found[0] + 1)
         await self._set()
-        return loss
 
-    async def look(self) -> Loss | None:
-        """Move the marker on, and return what Redis has lost since the last look. Raises what redis-py raises."""
-        move = self.move()
+    async def look(self, published: Mapping[int, int] | None = None) -> bool:
+        """Move the marker on, and return whether Redis has lost something since. Raises what redis-py raises."""
+        move = self.move(published)
         answer: Any = await self._look(keys=self._keys, args=[*_NO_LISTS, *self.arguments(move)])
         self.moved(move, answer)
         if not self.missed:
-            return None
+            return False
         acknowledged = self._acknowledged
-        found = await self.read()
+        found = await self._own()
         self.missed = False
-        if found is not None and found.run > self._run:
-            return None
-        ours = found is not None and found.run == self._run
-        if ours and found is not None and found.mark >= acknowledged:
-            return None
-        whole_to = found.seq if ours and found is not None else 0
-        self._whole_to = whole_to if self._whole_to is None else min(self._whole_to, whole_to)
+        if found is not None and (found[0] > self._run or (found[0] == self._run and found[1] >= acknowledged)):
+            return False
+        self.held |= self.owned
         await self._set()
-        return Loss(gone=found is None, since=found.mark if ours and found is not None else None)
+        return True
 
-    async def read(self) -> Mark | None:
-        """Return what the marker says, None where there is none of ours. Raises what redis-py raises."""
+    async def published(self) -> dict[int, int] | None:
+        """Return each partition's seq; None without a marker. Raises what redis-py raises."""
         if await self._client.type(self._key) != b"hash":
             return None
-        fields = await self._client.hmget(self._key, ["run", "mark", "seq"])
-        try:
-            return Mark(*(int(field or b"none") for field in fields))
-        except ValueError:
-            return None
+        fields: Any = await self._client.hgetall(self._key)
+        return {
+            int(name[4:]): int(value)
+            for name, value in fields.items()
+            if name.startswith(b"seq:") and name[4:].isdigit() and value.isdigit()
+        }
 
-    def restored(self) -> None:
-        """Say that what was missing is there again."""
-        self._whole_to = None
+    async def put_back(self, partitions: Collection[int]) -> None:
+        """Say that nothing is known to be published of these. Raises what redis-py raises."""
+        if partitions:
+            await self._client.hset(self._key, mapping={f"seq:{partition}": 0 for partition in partitions})
 
-    def move(self, events: int = 0) -> Move:
-        """Return what the next call says; with it, the lists of so many more events are all published."""
+    def move(self, published: Mapping[int, int] | None = None) -> Move:
+        """Return what the next call says; with it, partitions are published up to the events given."""
         self._mark += 1
-        seq = self._seq + events
-        return Move(self._mark, self._acknowledged, seq if self._whole_to is None else min(seq, self._whole_to), events)
+        free = {at: seq for at, seq in (published or {}).items() if at not in self.held}
+        return Move(self._mark, self._acknowledged, free)
 
-    def arguments(self, move: Move) -> tuple[int, int, int, int]:
+    def arguments(self, move: Move) -> tuple[str | int, ...]:
         """Return the script's arguments that say the move."""
-        return self._run, move.mark, move.acknowledged, move.seq
+        pairs = [number for pair in move.published.items() for number in pair]
+        return self._worker, self._run, move.mark, move.acknowledged, len(move.published), *pairs
 
     def join(self, pipe: Any) -> Move:
         """Add a move to a transaction of other writes; hand the transaction's last answer to `moved`."""
@@ -158,7 +135,6 @@ class Marker:
 
     def moved(self, move: Move, answer: bytes) -> None:
         """Take in what the script answered to a move."""
-        self._seq += move.events
         if answer[0] == _KEPT:
             self._acknowledged = max(self._acknowledged, move.mark)
         elif answer[0] == _MISSING:
@@ -166,15 +142,26 @@ class Marker:
         elif answer[0] == _LATER_RUN and not self._ceded:
             self._ceded = True
             _log.warning(
-                "%s: a worker that started later publishes here, too; one worker a pipeline: stop one of the two, or "
-                "give it a MILLSTREAM_REDIS__PREFIX of its own",
+                "%s: a later worker marks what it publishes as %s, too; give each a kafka.group_instance_id of its own",
                 self._key,
+                self._worker,
             )
+
+    async def _own(self) -> tuple[int, int] | None:
+        """Return our run and mark as Redis has them."""
+        if await self._client.type(self._key) != b"hash":
+            return None
+        run, mark = await self._client.hmget(self._key, [f"run:{self._worker}", f"mark:{self._worker}"])
+        try:
+            return int(run or b"none"), int(mark or b"none")
+        except ValueError:
+            return None
 
     async def _set(self) -> None:
         move = self.move()
-        async with self._client.pipeline(transaction=True) as pipe:
-            pipe.delete(self._key)  # it may be of another type
-            pipe.hset(self._key, mapping={"run": self._run, "mark": move.mark, "seq": move.seq})
-            await pipe.execute()
+        if await self._client.type(self._key) not in (b"hash", b"none"):
+            await self._client.delete(self._key)
+        await self._client.hset(
+            self._key, mapping={f"run:{self._worker}": self._run, f"mark:{self._worker}": move.mark}
+        )
         self._acknowledged = max(self._acknowledged, move.mark)

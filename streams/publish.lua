@@ -1,16 +1,18 @@
 -- Publishes lists, newest wins: called once for some hundred users, or for none, to move the marker alone.
 --
 -- KEYS[1]      the feed, a stream of pointers
--- KEYS[2]      the marker: how far one worker has published, a hash of run, mark and seq
+-- KEYS[2]      the marker: how far each partition is published, and how far each worker knows, a hash
 -- KEYS[3 ...]  one list key a slate
 -- ARGV[1]      time to live of a list, ms
 -- ARGV[2]      about how many pointers the feed keeps; 0: these lists have no pointers
 -- ARGV[3]      length of what stands before LIST:USER in a list key
--- ARGV[4]      the writer's run; 0: it keeps no marker
--- ARGV[5]      number of this call in the run, the marker's next mark
--- ARGV[6]      the greatest mark of the run that was acknowledged when this call was made
--- ARGV[7]      the marker's next seq
--- ARGV[8 ...]  one value a slate, in the keys' order: format byte, 24 bytes of version, body
+-- ARGV[4]      the writer's name in the marker
+-- ARGV[5]      its run; 0: it keeps no marker
+-- ARGV[6]      number of this call in the run, the writer's next mark
+-- ARGV[7]      the greatest mark of the run that was acknowledged when this call was made
+-- ARGV[8]      how many pairs follow
+-- ARGV[9 ...]  pairs of a partition and the event up to which all its lists are published with this call
+-- ARGV[. ...]  one value a slate, in the keys' order: format byte, 24 bytes of version, body
 --
 -- Returns one character for the marker, then one a slate.
 -- Marker: "k" all acknowledged marks are here, and it moves on; "m" some are missing, and it stays as it is, to be read;
@@ -38,23 +40,36 @@ local function compare(key, value)
   return 'e'
 end
 
--- After the lists: whoever finds the mark finds them. Calls under way together may come in any order, so it never goes back.
+local pairs_end = 8 + 2 * tonumber(ARGV[8])
+
+-- After the lists: whoever finds the mark finds them. Calls under way together may come in any order, and two workers
+-- may publish a partition for a moment, so nothing ever goes back. A call that comes behind a later one leaves all as it
+-- is: between the two the writer may have seen a loss.
 local function move()
-  local run, mark, acknowledged = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+  local run, mark, acknowledged = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
   if run == 0 then return '-' end
-  local stored = redis.pcall('HMGET', KEYS[2], 'run', 'mark')
+  local run_field, mark_field = 'run:' .. ARGV[4], 'mark:' .. ARGV[4]
+  local stored = redis.pcall('HMGET', KEYS[2], run_field, mark_field)
   local at_run = not stored.err and tonumber(stored[1] or '') or -1
   local at_mark = not stored.err and tonumber(stored[2] or '') or -1
   if at_run > run then return 'l' end
   if at_run < run or at_mark < acknowledged then return 'm' end
-  if mark > at_mark then redis.call('HSET', KEYS[2], 'mark', ARGV[5], 'seq', ARGV[7]) end
+  if mark <= at_mark then return 'k' end
+  local moved = {mark_field, ARGV[6]}
+  for i = 9, pairs_end, 2 do
+    local seq_field = 'seq:' .. ARGV[i]
+    if tonumber(ARGV[i + 1]) > (tonumber(redis.call('HGET', KEYS[2], seq_field) or '') or -1) then
+      moved[#moved + 1], moved[#moved + 2] = seq_field, ARGV[i + 1]
+    end
+  end
+  redis.call('HSET', KEYS[2], unpack(moved))
   return 'k'
 end
 
 local verdicts = {}
 local prefix_length = tonumber(ARGV[3])
 for i = 3, #KEYS do
-  local value = ARGV[i + 5]
+  local value = ARGV[pairs_end + i - 2]
   local verdict = compare(KEYS[i], value)
   if verdict == 'n' then
     -- The pointer first: if one of the two is refused, a pointer too many does no harm, a list without its pointer does.

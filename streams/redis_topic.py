@@ -6,7 +6,7 @@ put an older list over a newer one. Written by the worker's publisher alone; rea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -16,14 +16,10 @@ from millstream.schemas.records import Version
 from millstream.schemas.slates import FORMAT, VERSION_BYTES, EncodedSlate
 
 from .marker import NO_MOVE, Marker, publish_script
-from .recent import Recent
 from .redis_keys import POPULAR, checked_list_name, feed_key, list_key, list_prefix, marker_key, similar_key
 
 SLATES_PER_CALL = 200
 """Slates a script call: enough to make the round trip cheap, few enough to hold Redis for only some 2 ms."""
-
-RECENT_LISTS = 200_000
-"""Published lists whose ids are remembered, some 12 MB: beyond them a loss counts as the loss of all."""
 _NEWER, _EQUAL = ord("n"), ord("e")
 _HEADER_BYTES = len(FORMAT) + VERSION_BYTES
 
@@ -33,7 +29,7 @@ class RedisTopic:
 
     Guarantee: once `publish` returns, Redis holds for each slate that version or a newer one, and the feed has a
     pointer for each that was stored, unless `feed_length` is 0. Publishing again changes nothing. Not for use from two
-    tasks at once. With a `marker`, each call moves it in the same step, and who was published under it is remembered.
+    tasks at once. With a `marker`, each call moves it in the same step.
     """
 
     def __init__(
@@ -54,14 +50,13 @@ class RedisTopic:
         self._settings = (ttl_s * 1000, feed_length, len(list_prefix(prefix).encode()))
         self._script = client.register_script(publish_script())
         self._marker = marker
-        self._recent = Recent(RECENT_LISTS)
         # What a failed call stored or may have stored, until it is published again; at most one entry a user.
         self._unsure: dict[tuple[str, str], Version] = {}
 
-    async def publish(self, slates: Sequence[EncodedSlate], events: int = 0) -> list[bool]:
+    async def publish(self, slates: Sequence[EncodedSlate], published: Mapping[int, int] | None = None) -> list[bool]:
         """Store each slate that is newer than what its key holds; return which were, in order.
 
-        With these, what so many events more have made is all published: the marker's `seq` rises by them.
+        With these, all lists of some partitions are published, up to the events that `published` says of each.
 
         A value at the key that is no list of ours counts as older. After a call that raised, slates handed in
         again are also True where that call had stored them, so that what follows (the `recommendations` topic) gets
@@ -75,7 +70,7 @@ class RedisTopic:
         try:
             for first in range(0, max(1, len(slates)), SLATES_PER_CALL):
                 last = first + SLATES_PER_CALL
-                stored += await self._publish_batch(slates[first:last], events if last >= len(slates) else 0)
+                stored += await self._publish_batch(slates[first:last], published if last >= len(slates) else None)
         except RedisError:
             self._remember_unsure(slates, stored)
             raise
@@ -91,14 +86,13 @@ class RedisTopic:
         for slate in (*newer, *maybe_newer):
             self._unsure[slate.list, slate.user_id] = slate.version
 
-    async def _publish_batch(self, slates: Sequence[EncodedSlate], events: int) -> list[bool]:
+    async def _publish_batch(self, slates: Sequence[EncodedSlate], published: Mapping[int, int] | None) -> list[bool]:
         keys = [feed_key(self._prefix), marker_key(self._prefix), *map(self._key, slates)]
-        move = None if self._marker is None else self._marker.move(events)
+        move = None if self._marker is None else self._marker.move(published)
         own = NO_MOVE if self._marker is None or move is None else self._marker.arguments(move)
         answer: bytes = await self._script(keys=keys, args=[*self._settings, *own, *(slate.stored for slate in slates)])
         if self._marker is not None and move is not None:
             self._marker.moved(move, answer)
-            self._recent.note(move.mark, (slate.user_id for slate in slates))
         verdicts = answer[1:]
         if not self._unsure:
             return [verdict == _NEWER for verdict in verdicts]
@@ -106,10 +100,6 @@ class RedisTopic:
             verdict == _NEWER or (verdict == _EQUAL and self._unsure.get((slate.list, slate.user_id)) == slate.version)
             for slate, verdict in zip(slates, verdicts, strict=True)
         ]
-
-    def published_since(self, mark: int) -> list[str] | None:
-        """Return whose lists were published after a mark of this run; None when they were too many to remember."""
-        return self._recent.since(mark)
 
     def _key(self, slate: EncodedSlate) -> str:
         return list_key(self._prefix, slate.list, slate.user_id)

@@ -147,6 +147,10 @@ class Kafka(_Section):
 
     bootstrap_servers: Annotated[str, AfterValidator(_brokers)] = "127.0.0.1:9092"
     group_id: str = Field(default="millstream", min_length=1)
+    group_instance_id: str = ""
+    """A worker's own name in the group, the same after a restart; empty: one is kept beside the snapshots."""
+    session_timeout_ms: int = Field(default=6_000, ge=1_000)
+    """How long a worker may be silent until others take its roles over; within what the brokers allow."""
 
 
 class Redis(_Section):

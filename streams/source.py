@@ -1,11 +1,7 @@
-"""The source: every partition of every input, in micro-batches, from exact positions.
+"""The source: every partition of every input, in micro-batches, from exact positions, and the order to apply them in.
 
-    InteractionSource      reads, bounds what is in flight, says when Kafka is gone and back
-    PositionLost           the log no longer holds the position to read from
-    TopicChanged           the topic is not the one the position was taken in
-
-No consumer group decides what is read: positions belong to the snapshot, together with the state they produced. The
-group id serves only to commit offsets, so that people see the lag with their usual tools.
+It bounds what is in flight, and says when Kafka is gone and back. No consumer group decides what is read: positions
+belong to the snapshot, together with the state they produced.
 """
 
 from __future__ import annotations
@@ -25,32 +21,24 @@ from aiokafka.errors import (  # type: ignore[import-untyped]
 )
 from faust import Service
 
+from .beginnings import PositionLost, Positions, TopicChanged, begin_at, check_ids, open_topics, start_over
 from .consumer import LOST, STOP_WITHIN_S, end_consumer, make_consumer
-from .errors import BrokerUnreachable, Unavailable
+from .errors import BrokerUnreachable
+from .model_log import Follower, written
 from .outage import Outage
 from .read_ahead import Deliver, ReadAhead
 from .settings import Settings
-from .topics import ensure_topics
-
-Positions = Mapping[tuple[str, int], int]
-"""(topic, partition) to the next offset to read."""
 
 _CONNECT_WITHIN_S = 5.0
 _POLL_MS = 100
 """How long a poll waits when nothing comes; what comes ends it at once, so this only bounds how soon a stop is seen."""
+_FULL_POLL_MS = 20
+"""The same while there is no room for inputs."""
+_NEEDED_RECORDS = 500
 _PROBE_EVERY_S = 1.0
 _PROBE_ANSWER_WITHIN_S = 3.0
-_COMMIT_WITHIN_S = 2.0
 
 _log = logging.getLogger(__name__)
-
-
-class PositionLost(Unavailable):
-    """The log no longer holds the position to read from; the message says what was asked, what is there, the remedy."""
-
-
-class TopicChanged(Unavailable):
-    """A topic was made anew or got more partitions, so that positions taken before do not describe it."""
 
 
 async def _always() -> None:
@@ -67,8 +55,9 @@ class InteractionSource(Service):
     up to `worker.max_chunk_events`, and is never waited for. At most `worker.max_in_flight_events` records are held,
     counted from read to `release`; beyond that it does not read.
 
-    `receivers` maps a topic to who takes its batches. Topics that are not inputs (the catalogue) are always read from
-    their beginning. Whatever ends reading for good is handed to `failed` once.
+    `receivers` maps a topic to who takes its batches; `follower` gets the records of the order as soon as they are
+    read, before any batch those that stand in the log when this starts. What the order needs next is read also when
+    there is no room. Whatever ends reading for good is handed to `failed` once.
     """
 
     mundane_level = "debug"
@@ -79,6 +68,7 @@ class InteractionSource(Service):
         receivers: Mapping[str, Deliver],
         *,
         room: Callable[[], Awaitable[None]] = _always,
+        follower: Follower | None = None,
         outage: Outage | None = None,
         failed: Callable[[BaseException], None] | None = None,
     ) -> None:
@@ -96,6 +86,8 @@ class InteractionSource(Service):
         self._inputs = {each.topic for each in settings.inputs}
         self._receivers = dict(receivers)
         self._room = room
+        self._follower = follower
+        self._order_place: Any = None
         self._failed = failed
         self._resume: dict[tuple[str, int], int] = {}
         self._known_ids: dict[str, str] = {}
@@ -104,6 +96,7 @@ class InteractionSource(Service):
         self._released = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._cut_on = True
         self._read_on = True
         self._again: dict[str, Callable[[Positions], None]] = {}
         self._consumer: Any = None
@@ -149,27 +142,32 @@ class InteractionSource(Service):
             return False
         return True
 
-    async def commit(self, positions: Positions) -> None:
-        """Commit the positions to the group, for people to watch lag by. Failures are passed over: nothing needs it."""
-        assigned = {TopicPartition(*place): offset for place, offset in positions.items() if place in self.next_offsets}
-        if not assigned or self.outage.is_lost or self._consumer is None:
-            return
-        try:
-            await asyncio.wait_for(self._consumer.commit(assigned), _COMMIT_WITHIN_S)
-        except LOST as error:
-            _log.debug("offsets of group %s not committed: %s", self._settings.kafka.group_id, error)
-
     async def on_start(self) -> None:
         """Create missing topics, check the positions against the log, and begin to read.
 
         Raises `BrokerUnreachable` within some seconds, `TopicChanged` or `PositionLost`, each with the remedy.
         """
-        partitions = await self._open_topics()
+        follower = self._follower
+        opened = await open_topics(self._settings, [*self._receivers, *([follower.topic] if follower else [])])
+        self.topic_ids = {name: topic_id for name, (topic_id, _) in opened.items()}
+        if follower is not None and self._known_ids.pop(follower.topic, None) not in (None, opened[follower.topic][0]):
+            follower.begin_anew()
+        check_ids(self._settings, self.topic_ids, self._known_ids)
+        self._places = [TopicPartition(name, p) for name in self._receivers for p in range(opened[name][1])]
         self._consumer = make_consumer(self._settings.kafka)
         try:
             await asyncio.wait_for(self._consumer.start(), _CONNECT_WITHIN_S)
-            self._places = [TopicPartition(name, p) for name, count in partitions.items() for p in range(count)]
-            self.read_from = await self._begin_at()
+            if follower is not None:
+                await self._read_order(follower)
+                check_ids(self._settings, self.topic_ids, follower.topic_ids)
+                self._resume = {**follower.begun, **self._resume}
+            self.read_from = await begin_at(
+                self._consumer,
+                self._places,
+                self._settings,
+                self._resume,
+                continues=self._continues or bool(follower and follower.begun),
+            )
         except (KafkaError, TimeoutError) as error:
             await self._close()
             raise BrokerUnreachable(_unreachable(self._settings.kafka.bootstrap_servers)) from error
@@ -177,102 +175,71 @@ class InteractionSource(Service):
             await self._close()
             raise
         self._ahead.next_offsets.update(self.read_from)
-        # No await from assign to the last seek: aiokafka would fetch from elsewhere in between and skip records.
-        self._consumer.assign(self._places)
-        for place in self._places:
-            self._consumer.seek(place, self.read_from[place.topic, place.partition])
+        self._assign(lambda place: self.read_from[place.topic, place.partition])
         self._reading = asyncio.gather(self._guard(self._read()), self._guard(self._hand_over()))
         self.add_future(self._guard(self._probe()))
 
     async def stop_reading(self) -> None:
-        """Cut no more batches. The connection stays, for a last `commit`; what was read ahead is still in the log."""
-        self._read_on = False
-        self._released.set()
+        """Cut no more batches; what was read ahead is still in the log. The order is read on, until this stops."""
+        self._cut_on = False
         self._ahead.came.set()
-        if self._reading is not None:
-            with suppress(asyncio.CancelledError, TimeoutError):
-                await asyncio.wait_for(self._reading, STOP_WITHIN_S)
 
     async def on_stop(self) -> None:
         """Read no more."""
         await self.stop_reading()
+        self._read_on = False
+        self._released.set()
+        if self._reading is not None:
+            with suppress(asyncio.CancelledError, TimeoutError):
+                await asyncio.wait_for(self._reading, STOP_WITHIN_S)
 
     async def on_shutdown(self) -> None:
         """Close the connections, also when no broker answers."""
         await self._close()
 
-    async def _open_topics(self) -> dict[str, int]:
-        """Return the partition count of each topic to read, and refuse one that is not what the snapshot knew."""
-        states = {state.spec.name: state for state in await asyncio.to_thread(ensure_topics, self._settings)}
-        for name in self._receivers:
-            for problem in states[name].problems:
-                _log.warning("%s", problem)
-            now, known = states[name].topic_id, self._known_ids.get(name)
-            if known is not None and now != known:
-                raise TopicChanged(
-                    f"topic {name} was deleted and created again since the snapshot (its id was {known}, is {now}): "
-                    f"the snapshot's positions mean nothing in it; {self._start_over()}"
-                )
-            self.topic_ids[name] = str(now)
-        return {name: states[name].partitions for name in self._receivers}
+    async def _read_order(self, follower: Follower) -> None:
+        """Hand over all of the order that stands in its topic now."""
+        self._order_place = place = TopicPartition(follower.topic, 0)
+        first = (await self._consumer.beginning_offsets([place]))[place]
+        end = (await self._consumer.end_offsets([place]))[place]
+        if not first <= follower.next_record <= end:
+            raise PositionLost(
+                f"{follower.topic}: the order is to be followed from offset {follower.next_record}, but the log has "
+                f"{first} to {end}; {start_over(self._settings)}"
+            )
+        self._consumer.assign([place])
+        self._consumer.seek(place, follower.next_record)
+        while await self._consumer.position(place) < end:
+            batches = await self._consumer.getmany(place, timeout_ms=_POLL_MS)
+            follower.read(written(batches.get(place, ())))
 
-    async def _begin_at(self) -> dict[tuple[str, int], int]:
-        consumer, start = self._consumer, self._settings.snapshots.start
-        first, last = await consumer.beginning_offsets(self._places), await consumer.end_offsets(self._places)
-        at_time = {}
-        if isinstance(start, int) and not self._continues:
-            at_time = await consumer.offsets_for_times(dict.fromkeys(self._places, start))
-        begin: dict[tuple[str, int], int] = {}
+    def _assign(self, offset: Callable[[Any], int]) -> None:
+        # No await from assign to the last seek: aiokafka would fetch from elsewhere in between and skip records.
+        order = [self._order_place] if self._order_place is not None else []
+        self._consumer.assign([*self._places, *order])
         for place in self._places:
-            key = (place.topic, place.partition)
-            if key in self._resume:
-                begin[key] = self._checked(place, self._resume[key], first[place], last[place])
-            elif self._continues or place.topic not in self._inputs or start == "earliest":
-                begin[key] = first[place]
-            else:
-                found = at_time.get(place)
-                begin[key] = last[place] if found is None else found.offset
-        return begin
-
-    def _checked(self, place: Any, position: int, first: int, last: int) -> int:
-        where = f"{place.topic}[{place.partition}]"
-        if position < first:
-            raise PositionLost(
-                f"{where}: the snapshot goes on at offset {position}, but the log now begins at {first}: "
-                f"{first - position:,} records were removed unread (retention); {self._start_over()}"
-            )
-        if position > last:
-            raise PositionLost(
-                f"{where}: the snapshot goes on at offset {position}, but the log ends at {last}: records it contains "
-                f"are gone from Kafka; {self._start_over()}"
-            )
-        return position
-
-    def _start_over(self) -> str:
-        directory = self._settings.snapshots.directory
-        return (
-            f"to start over with what the log holds, move {directory} away and set MILLSTREAM_SNAPSHOTS__START to "
-            "earliest, latest or a time in ms"
-        )
+            self._consumer.seek(place, offset(place))
+        if self._follower is not None:
+            self._consumer.seek(self._order_place, self._follower.next_record)
 
     async def _read(self) -> None:
-        bound = self._settings.worker.max_in_flight_events
         while self._read_on:
             if self._successor is not None:
                 await self._hand_on()
-            room = bound - self.in_flight - len(self._ahead)
-            if room <= 0:
+            places, room = self._readable()
+            if not places:
                 self._released.clear()
                 await self._released.wait()
                 continue
             try:
                 if self._again:
                     await self._go_back()
-                batches = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=room)
+                timeout_ms = _POLL_MS if room > _NEEDED_RECORDS else _FULL_POLL_MS
+                batches = await self._consumer.getmany(*places, timeout_ms=timeout_ms, max_records=room)
             except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
                 raise PositionLost(
                     f"Kafka no longer holds what is next to read ({error}): retention was faster than reading, or a "
-                    f"topic was made anew; {self._start_over()}"
+                    f"topic was made anew; {start_over(self._settings)}"
                 ) from error
             except KafkaError as error:
                 if not error.retriable:
@@ -282,8 +249,23 @@ class InteractionSource(Service):
                 await self._connect_anew()
                 await asyncio.sleep(_POLL_MS / 1000)
                 continue
+            if self._follower is not None and self._order_place in batches:
+                self._follower.read(written(batches.pop(self._order_place)))
             for place, records in batches.items():
                 self._ahead.add(place, records)
+
+    def _readable(self) -> tuple[list[Any], int]:
+        """Return which places may be read now, and how many records."""
+        order = [self._order_place] if self._order_place is not None else []
+        room = self._settings.worker.max_in_flight_events - self.in_flight - len(self._ahead)
+        if not self._cut_on:
+            return order, _NEEDED_RECORDS
+        if room > 0:
+            return [*self._places, *order], room
+        needed = self._follower.needed if self._follower is not None else None
+        if needed is not None and (place := TopicPartition(*needed)) not in self._ahead:
+            return [place, *order], _NEEDED_RECORDS
+        return order, _NEEDED_RECORDS
 
     async def _go_back(self) -> None:
         places = [place for place in self._places if place.topic in self._again]
@@ -300,7 +282,7 @@ class InteractionSource(Service):
         while True:
             await self._ahead.came.wait()
             await self._room()
-            if not self._read_on:
+            if not self._cut_on:
                 return
             receiver, batch = self._ahead.cut()
             self.in_flight += sum(map(len, batch))
@@ -342,9 +324,7 @@ class InteractionSource(Service):
     async def _hand_on(self) -> None:
         """Let the successor read on, behind the last record that was read. Only between two reads."""
         before, self._consumer, self._successor = self._consumer, self._successor, None
-        self._consumer.assign(self._places)
-        for place in self._places:
-            self._consumer.seek(place, self._ahead.next_to_read(place))
+        self._assign(self._ahead.next_to_read)
         await end_consumer(before)
 
     async def _look_at(self, ends: Mapping[Any, int]) -> None:

@@ -37,6 +37,7 @@ class Pipeline:
     prefix: str
     topic: str
     directory: Path
+    partitions: int = 1
     effort: str = "full"
     """`full`: the state depends on the events alone, not on how fast they came."""
 
@@ -51,7 +52,8 @@ class Pipeline:
             "TOPICS__ITEMS": f"{self.topic}.items",
             "TOPICS__RECOMMENDATIONS": f"{self.topic}.recs",
             "TOPICS__DEAD_LETTERS": f"{self.topic}.dlq",
-            "TOPICS__PARTITIONS": "1",
+            "TOPICS__MODEL_LOG": f"{self.topic}.order",
+            "TOPICS__PARTITIONS": str(self.partitions),
             "SNAPSHOTS__DIRECTORY": str(self.directory / "snapshots"),
             "SNAPSHOTS__EVERY_S": "0.3",
             "WORKER__EFFORT": self.effort,

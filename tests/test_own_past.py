@@ -63,9 +63,9 @@ def test_where_consumed_items_are_excluded_every_signal_is_zero() -> None:
 def test_a_clock_that_runs_backwards_leaves_times_at_zero() -> None:
     """A choice in the future is as good as one just now; the mean interval never falls below 0."""
     step = Step(LearningConfig(max_users=9, max_items=9))
-    times = [START_MS, START_MS - 10**9, START_MS - 2 * 10**9]
+    times = [START_MS, START_MS - 10**10, START_MS - 2 * 10**10]  # farther than any event is late
     step.apply(chunk_of(columns_of(["u"] * 3, ["a"] * 3, ts_ms=times)), lists=False)
-    row = signals_of(step, 0, START_MS - 3 * 10**9)[0]
+    row = signals_of(step, 0, START_MS - 3 * 10**10)[0]
     assert (row["own_seconds_since"], row["own_due"], row["own_same_moment"]) == (0.0, 0.0, 1.0)
 
 
@@ -76,7 +76,7 @@ def test_what_a_user_hid_does_not_shift_the_others_of_their_past() -> None:
     now_ms = step.last_ms
     before = signals_of(step, 0, now_ms)
     hidden = step.items.rows(["d"])[0]
-    step.apply(chunk_of(columns_of(["u"], ["d"], kinds=[Kind.hide], offsets=[6])), lists=False)
+    step.apply(chunk_of(columns_of(["u"], ["d"], kinds=[Kind.hide], ts_ms=[now_ms], offsets=[6])), lists=False)
     after = signals_of(step, 0, now_ms, seq=6)
     assert hidden in before
     assert hidden not in after

@@ -15,10 +15,11 @@ from kafka import KafkaAdminClient, TopicPartition  # type: ignore[import-untype
 from millstream.streams.errors import BrokerUnreachable
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_process import free_ports
+from millstream.streams.membership import Membership
 from millstream.streams.read_ahead import RawBatch, RawChunk
 from millstream.streams.settings import Settings
 from millstream.streams.source import InteractionSource, PositionLost, TopicChanged
-from millstream.streams.topics import lag
+from millstream.streams.topics import ensure_topics, lag
 
 Received = list[RawChunk]
 _WITHIN_S = 20.0
@@ -157,7 +158,13 @@ async def test_committed_offsets_never_move_the_start(settings: Settings) -> Non
     async with reading(settings) as (source, received):
         await send(settings, ["a", "b", "c"])
         await until(lambda: source.in_flight == 3)
-        await source.commit({(topic, 0): 3})
+        told = asyncio.Event()
+        membership = Membership(settings.kafka, [topic], settings.topics.model_log, told=lambda _: told.set())
+        await asyncio.to_thread(ensure_topics, settings)
+        await membership.join("worker-1")
+        await asyncio.wait_for(told.wait(), _WITHIN_S)
+        await membership.commit({(topic, 0): 3})
+        await membership.leave()
         seen = await asyncio.to_thread(lag, settings)
         assert {each.partition: each.committed for each in seen} == {0: 3, 1: None}
     async with reading(settings) as (source, received):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from millstream.agents.step_thread import Reading, SliceDone, StepStopped, StepThread
+from millstream.agents.step_thread import SliceDone, StepStopped, StepThread
+from millstream.online_learning.order import OrderPosition, Part
 from millstream.schemas.columns import Chunk, InteractionColumns
 from millstream.schemas.records import Version
 from millstream.schemas.slates import EncodedSlate
@@ -36,6 +37,7 @@ class FakeApplied:
     end: int
     events: int
     users: list[str]
+    seq: int = 0
 
     def encoded(self, generated_ts_ms: int) -> list[EncodedSlate]:
         return [
@@ -53,14 +55,16 @@ class FakeStep:
     before: Callable[[], object] = lambda: None
     slices: list[Chunk] = field(default_factory=list)
 
-    def apply(self, chunk: Chunk, *, lists: NDArray[np.bool_], train_every: int) -> FakeApplied:
+    def apply(self, chunk: Chunk, *, lists: bool | NDArray[np.bool_], train_every: int) -> FakeApplied:
         self.before()
         if "poison" in chunk.columns.user_ids:
             raise ValueError("poisoned")
         self.slices.append(chunk)
         self.clock.now_s += len(chunk) * self.event_ms / 1000
-        users = [user for user, listed in zip(chunk.columns.user_ids, lists, strict=True) if listed]
-        return FakeApplied(chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), users)
+        marks = [False] * len(chunk) if lists is False else lists
+        users = [user for user, listed in zip(chunk.columns.user_ids, marks, strict=True) if listed]
+        seq = sum(map(len, self.slices))
+        return FakeApplied(chunk.input, chunk.partition, chunk.start, chunk.end, len(chunk), users, seq)
 
 
 def chunk(users: list[str], *, start: int = 0, end: int | None = None) -> Chunk:
@@ -83,38 +87,43 @@ class Running:
     step: FakeStep
     done: list[SliceDone]
     errors: list[BaseException]
+    taken: list[int]
 
 
 @asynccontextmanager
 async def running(step: FakeStep, **options: float) -> AsyncIterator[Running]:
     done: list[SliceDone] = []
     errors: list[BaseException] = []
+    taken: list[int] = []
     thread: StepThread[FakeStep] = StepThread(
         slice_ms=options.pop("slice_ms", 10.0),
         done=done.append,
         failed=errors.append,
         clock_s=step.clock,
         now_ms=lambda: 7,
-        max_waiting=int(options.pop("max_waiting", 64)),
+        took=lambda: taken.append(len(done)),
     )
     thread.start(step)
     try:
-        yield Running(thread, step, done, errors)
+        yield Running(thread, step, done, errors, taken)
     finally:
         await thread.stop()
 
 
-async def submit(run: Running, chunk: Chunk, *, records: int) -> None:
-    """Hand over a batch of one chunk when there is room."""
-    await run.thread.room()
-    run.thread.submit([Reading(chunk, records)])
+def part(chunk: Chunk, *, records: int, after: int = 0) -> Part:
+    return Part(chunk, records, 1, OrderPosition(after), 0)
+
+
+def submit(run: Running, chunk: Chunk, *, records: int, after: int = 0) -> None:
+    """Hand over a batch of one part."""
+    run.thread.submit([part(chunk, records=records, after=after)])
 
 
 async def test_slices_join_into_the_chunks_submitted_in_order() -> None:
     """Slices cover the chunks' offsets without gap or overlap, and their records sum to what was read."""
     async with running(FakeStep()) as run:
-        await submit(run, chunk(["a"] * 100, start=10, end=115), records=105)
-        await submit(run, chunk(["b"] * 3, start=115), records=3)
+        submit(run, chunk(["a"] * 100, start=10, end=115), records=105)
+        submit(run, chunk(["b"] * 3, start=115), records=3)
         await run.thread.call(lambda step: None)
         await run.thread.stop()
     starts, ends = [each.start for each in run.step.slices], [each.end for each in run.step.slices]
@@ -128,7 +137,7 @@ async def test_slices_join_into_the_chunks_submitted_in_order() -> None:
 async def test_a_slice_takes_no_longer_than_it_may() -> None:
     """Once the pace is known, a slice holds as many events as fit into `slice_ms`."""
     async with running(FakeStep(event_ms=1.6), slice_ms=10.0) as run:
-        await submit(run, chunk(["a"] * 200), records=200)
+        submit(run, chunk(["a"] * 200), records=200)
         await run.thread.stop()
     assert {len(each) for each in run.step.slices[1:-1]} == {6}
 
@@ -136,9 +145,8 @@ async def test_a_slice_takes_no_longer_than_it_may() -> None:
 async def test_a_slice_goes_on_from_one_chunk_of_a_batch_into_the_next() -> None:
     """Short chunks of several partitions share a slice; one that is full ends in the midst of a chunk."""
     async with running(FakeStep(event_ms=1.0), slice_ms=10.0) as run:
-        await submit(run, chunk(["a"] * 8), records=8)  # the pace is known from now on
-        await run.thread.room()
-        run.thread.submit([Reading(chunk(["b"] * 4, start=8 + 4 * n), 4) for n in range(4)])
+        submit(run, chunk(["a"] * 8), records=8)  # the pace is known from now on
+        run.thread.submit([part(chunk(["b"] * 4, start=8 + 4 * n), records=4) for n in range(4)])
         await run.thread.call(lambda step: None)
         await run.thread.stop()
     assert [len(each) for each in run.step.slices] == [8, 4, 4, 2, 2, 4]
@@ -149,7 +157,7 @@ async def test_a_slice_goes_on_from_one_chunk_of_a_batch_into_the_next() -> None
 async def test_a_chunk_without_events_moves_the_position() -> None:
     """A chunk of rejected records alone is applied too, and settles its records."""
     async with running(FakeStep()) as run:
-        await submit(run, chunk([], start=5, end=9), records=4)
+        submit(run, chunk([], start=5, end=9), records=4)
         await run.thread.stop()
     assert [(done.end, done.events, done.records) for done in run.done] == [(9, 0, 4)]
 
@@ -163,7 +171,7 @@ async def test_a_call_is_answered_between_two_slices_of_a_chunk() -> None:
         assert asked.wait(10)
 
     async with running(FakeStep(before=hold_the_first_slice)) as run:
-        await submit(run, chunk(["a"] * 100), records=100)
+        submit(run, chunk(["a"] * 100), records=100)
         await asyncio.to_thread(first_slice.wait, 10)
         seen = asyncio.ensure_future(run.thread.call(lambda step: sum(map(len, step.slices))))
         await asyncio.sleep(0)
@@ -176,7 +184,7 @@ async def test_what_a_call_raises_is_raised_to_its_asker_alone() -> None:
     async with running(FakeStep()) as run:
         with pytest.raises(ZeroDivisionError):
             await run.thread.call(lambda step: 1 // 0)
-        await submit(run, chunk(["a"]), records=1)
+        submit(run, chunk(["a"]), records=1)
         assert await run.thread.call(lambda step: len(step.slices)) in (0, 1)
     assert not run.errors
     assert len(run.done) == 1
@@ -185,36 +193,64 @@ async def test_what_a_call_raises_is_raised_to_its_asker_alone() -> None:
 async def test_an_error_of_the_step_ends_the_thread() -> None:
     """The state may be half changed, so nothing after the error is learned, and whoever asks is told."""
     async with running(FakeStep()) as run:
-        await submit(run, chunk(["poison"]), records=1)
-        await submit(run, chunk(["b"], start=1), records=1)
+        submit(run, chunk(["poison"]), records=1)
+        submit(run, chunk(["b"], start=1), records=1)
         async with asyncio.timeout(10):
             while not run.errors:
                 await asyncio.sleep(0)
         with pytest.raises(StepStopped):
             await run.thread.call(lambda step: None)
         with pytest.raises(StepStopped):
-            await submit(run, chunk(["c"], start=2), records=1)
+            submit(run, chunk(["c"], start=2), records=1)
     assert [str(error) for error in run.errors] == ["poisoned"]
     assert run.step.slices == []
 
 
-async def test_submitting_waits_while_too_many_chunks_are_queued() -> None:
-    """The queue is bounded: a submitter is held until the thread has taken a chunk."""
+async def test_it_says_when_it_takes_a_batch() -> None:
+    """Once for each, so that whoever makes the next one can wait for it."""
     let_go = threading.Event()
-    async with running(FakeStep(before=lambda: let_go.wait(10)), max_waiting=1) as run:
-        await submit(run, chunk(["a"]), records=1)
-        more = [
-            asyncio.ensure_future(submit(run, chunk(["b"], start=1), records=1)),
-            asyncio.ensure_future(submit(run, chunk(["c"], start=2), records=1)),
-        ]
-        done, held = await asyncio.wait(more, timeout=0.1)
-        assert len(held) >= 1
+    async with running(FakeStep(before=lambda: let_go.wait(10))) as run:
+        for start in range(3):
+            submit(run, chunk(["a"], start=start), records=1)
+        async with asyncio.timeout(10):
+            while not run.taken:
+                await asyncio.sleep(0)
+        assert run.thread.queued == 2
         let_go.set()
-        await asyncio.gather(*done, *held)
+        await run.thread.call(lambda step: None)
+        async with asyncio.timeout(10):
+            while len(run.taken) < 3:
+                await asyncio.sleep(0)
+        assert run.thread.queued == 0
     assert [done.end for done in run.done] == [1, 2, 3]
 
 
-async def test_abandoned_chunks_are_not_learned_and_hold_nobody_up() -> None:
+async def test_its_place_in_the_order_moves_with_the_last_event_of_a_part() -> None:
+    """A snapshot in the midst of a part says that its record is to be read again."""
+    asked = threading.Event()
+    async with running(FakeStep(before=lambda: asked.wait(10))) as run:
+        submit(run, chunk(["a"] * 100), records=100, after=5)
+        seen = asyncio.ensure_future(run.thread.call(lambda _: run.thread.order_position.offset))
+        await asyncio.sleep(0)
+        asked.set()
+        assert await seen == 0
+        await run.thread.stop()
+    assert run.thread.order_position.offset == 5
+
+
+async def test_lists_are_made_of_the_partitions_asked_for() -> None:
+    """Of another's users nobody's list is made; of ours all are there once the last slice of a part is done."""
+    async with running(FakeStep()) as run:
+        submit(run, chunk(["a"] * 20), records=20)
+        await run.thread.call(lambda _: None)
+        await run.thread.call(lambda _: setattr(run.thread, "listed", frozenset({1})))
+        submit(run, chunk(["b"], start=20), records=1)
+        await run.thread.stop()
+    assert [[slate.user_id for slate in done.slates] for done in run.done] == [[], [], ["a"], []]
+    assert [done.listed_to for done in run.done] == [0, 0, 20, 0]
+
+
+async def test_abandoned_chunks_are_not_learned() -> None:
     """After `abandon` the slice under way ends, what is queued is dropped, and submitting drops too."""
     applying, let_go = threading.Event(), threading.Event()
 
@@ -222,15 +258,13 @@ async def test_abandoned_chunks_are_not_learned_and_hold_nobody_up() -> None:
         applying.set()
         let_go.wait(10)
 
-    async with running(FakeStep(before=hold), max_waiting=2) as run:
-        await submit(run, chunk(["a"]), records=1)
+    async with running(FakeStep(before=hold)) as run:
+        submit(run, chunk(["a"]), records=1)
         await asyncio.to_thread(applying.wait, 10)
         for start in (1, 2):
-            await submit(run, chunk(["b"], start=start), records=1)
-        held = asyncio.ensure_future(submit(run, chunk(["c"], start=3), records=1))
-        await asyncio.sleep(0)
+            submit(run, chunk(["b"], start=start), records=1)
         run.thread.abandon()
         let_go.set()
-        await held
+        submit(run, chunk(["c"], start=3), records=1)
     assert [done.end for done in run.done] == [1]
     assert not run.errors

@@ -11,11 +11,11 @@ import pytest
 from logs import chunk_of, simulated
 
 from millstream.agents.made_with import made_with
-from millstream.agents.order_log import OrderLog
 from millstream.agents.resume import Resumed, SnapshotUnusable, resume
 from millstream.agents.snapshots import SnapshotRefused, Snapshots
-from millstream.agents.step_thread import Reading, StepThread
+from millstream.agents.step_thread import StepThread
 from millstream.online_learning.config import LearningConfig
+from millstream.online_learning.order import OrderPosition, Part
 from millstream.online_learning.snapshot import list_snapshots, read_snapshot
 from millstream.online_learning.snapshot_file import SnapshotFile, SnapshotWriter
 from millstream.online_learning.snapshot_store import Folder
@@ -33,28 +33,21 @@ class Running:
         self.resumed: Resumed = resume(CONFIG, directory)
         self.learned = self.resumed.step.seq
         self.raised: list[BaseException] = []
-        order = OrderLog(directory)
-        order.begin(self.learned)
-        self.thread: StepThread[Step] = StepThread(
-            slice_ms=10, done=lambda _: None, failed=self.raised.append, order=order
-        )
+        self.thread: StepThread[Step] = StepThread(slice_ms=10, done=lambda _: None, failed=self.raised.append)
         self.snapshots = Snapshots(
             self.thread,
             directory,
             every_s=60,
             keep=2,
-            unpublished=lambda: ["u1"],
-            order=order,
         )
         self.snapshots.follow(self.resumed.copy, self.resumed.chain)
-        self.thread.start(self.resumed.step)
+        self.thread.start(self.resumed.step, self.resumed.order_position)
 
     async def learn(self, events: int) -> str:
         """Learn the next events of the shop; return the state hash."""
         part = SHOP.cut(self.learned, self.learned + events)
-        await self.thread.room()
-        self.thread.submit([Reading(chunk_of(part), events)])
         self.learned += events
+        self.thread.submit([Part(chunk_of(part), events, 1, OrderPosition(self.learned, 3, "a"), 0)])
         while await self.thread.call(lambda step: step.seq) < self.learned:
             await asyncio.sleep(0.01)
         return await self.thread.call(lambda step: step.state_hash())
@@ -85,7 +78,7 @@ async def test_the_first_is_whole_and_the_next_hold_what_changed(running: Runnin
     again = Running(running.directory)
     try:
         assert again.resumed.step.state_hash() == hashes[-1]
-        assert again.resumed.unpublished == ("u1",)
+        assert again.resumed.order_position == OrderPosition(2_020, 3, "a")
         hashes.append(await again.learn(10))
         await again.snapshots.take()
     finally:

@@ -1,6 +1,6 @@
 """Waiting until the worker has learned what was written to Kafka and the lists that say so are in Redis.
 
-The worker's status has the positions up to which every list is published; all who wait share one look at it.
+The workers' statuses have the positions up to which every list is published; all who wait share one look at them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from millstream.agents.status import read_status, status_key
+from millstream.agents.status import read_status, workers_key
 
 _LOOK_EVERY_S = 0.02
 
@@ -27,7 +27,7 @@ class AppliedPositions:
 
     def __init__(self, client: redis.asyncio.Redis, prefix: str = "") -> None:
         self._client = client
-        self._key = status_key(prefix)
+        self._key = workers_key(prefix)
         self._waiting: list[tuple[str, Mapping[int, int], asyncio.Future[None]]] = []
         self._looking: asyncio.Task[None] | None = None
 
@@ -64,8 +64,12 @@ class AppliedPositions:
             self._looking = None
 
     async def _positions(self) -> dict[str, dict[str, int]]:
+        """Return how far each partition is published, by whichever worker says the most of it."""
+        reached: dict[str, dict[str, int]] = {}
         with contextlib.suppress(RedisError, msgspec.MsgspecError):
-            status: Any = await self._client.get(self._key)
-            if status is not None:
-                return read_status(status).positions
-        return {}
+            statuses: Any = await self._client.hvals(self._key)
+            for status in map(read_status, statuses):
+                for topic, ends in status.positions.items():
+                    at = reached.setdefault(topic, {})
+                    at.update({partition: max(end, at.get(partition, 0)) for partition, end in ends.items()})
+        return reached

@@ -1,0 +1,40 @@
+"""Who was touched when: the last event of each user, so that any worker can say whose lists are not published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arena import Arena
+from .histories import Histories
+from .vocabulary import Vocabulary
+
+
+class Touched:
+    """The last event of each user that refreshed their list, 8 bytes a user. Its only writer is `note`."""
+
+    def __init__(self, arena: Arena, users: Vocabulary, histories: Histories) -> None:
+        table = arena.table("touched", users.capacity, lambda: len(users), of=users.name, later=True)
+        self._seq: NDArray[np.int64] = table.array("seq", np.int64)
+        self._dirty = table.dirty
+        self._users = users
+        self._histories = histories
+
+    def note(self, rows: NDArray[np.int32], seq: NDArray[np.int64]) -> None:
+        """Note events in log order: rows of users, -1 for nobody's, and the numbers of events, each of shape (n,)."""
+        known = rows >= 0
+        self._seq[rows[known]] = seq[known]
+        self._dirty[rows[known]] = 1
+
+    def since(self, seqs: Mapping[int, int]) -> list[str]:
+        """Return the users touched after an event, given for each partition that counts; 0: all of that partition.
+
+        A state from before this was kept does not know: it counts everybody as touched last.
+        """
+        n = len(self._users)
+        due = np.zeros(n, np.bool_)
+        for partition, seq in seqs.items():
+            due |= (self._histories.partition[:n] == partition) & ((self._seq[:n] > seq) | (self._seq[:n] == 0))
+        return [self._users.ids[row] for row in np.flatnonzero(due & self._users.is_held[:n]).tolist()]
