@@ -259,6 +259,7 @@ class Ordering:
         for done in [waiting for waiting in batch if waiting.chunk is None]:
             self._unordered.remove(done)
             self._release(done.records)
+            self._moved.set()
         runs = self._runs(batch) if self.leads and not self._stopping else ()
         if runs:
             self._in_log += 1

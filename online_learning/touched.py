@@ -29,12 +29,13 @@ class Touched:
         self._dirty[rows[known]] = 1
 
     def since(self, seqs: Mapping[int, int]) -> list[str]:
-        """Return the users touched after an event, given for each partition that counts; 0: all of that partition.
+        """Return the users touched after an event, given for each partition that counts.
 
-        A state from before this was kept does not know: it counts everybody as touched last.
+        A state from before this was kept does not know: everybody is.
         """
         n = len(self._users)
+        unknown = not self._seq[:n].any()
         due = np.zeros(n, np.bool_)
         for partition, seq in seqs.items():
-            due |= (self._histories.partition[:n] == partition) & ((self._seq[:n] > seq) | (self._seq[:n] == 0))
+            due |= (self._histories.partition[:n] == partition) & ((self._seq[:n] > seq) | unknown)
         return [self._users.ids[row] for row in np.flatnonzero(due & self._users.is_held[:n]).tolist()]

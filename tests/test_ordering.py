@@ -159,6 +159,25 @@ async def test_a_leader_cuts_the_next_batch_when_the_thread_has_taken_the_last(s
     await asyncio.wait_for(room, 1)
 
 
+async def test_what_is_read_again_is_done_again_and_ordered_once(stack: AsyncExitStack) -> None:
+    """A catalogue read from its beginning, for what goes beside it: the next batch is not held up by it."""
+    log, done = Log(), []
+    worker = Worker(log)
+    start(stack, worker)
+    worker.ordering.lead({PLACE: 0}, {})
+    await log.settle()
+
+    async def first() -> None:
+        done.append(len(log.records))
+
+    for end in (2, 2, 3):
+        await asyncio.wait_for(worker.offer(0, end, first), 1)
+        await log.settle()
+    assert done == [1, 2, 2]
+    assert worker.applied == [(0, 2), (2, 3)]
+    assert worker.released == 2
+
+
 async def test_whose_claim_is_over_follows(stack: AsyncExitStack) -> None:
     """Stopped with a batch on its way and gone on with after another has claimed: its record is void for both."""
     log = Log()

@@ -222,7 +222,7 @@ async def test_a_start_finds_what_redis_lost_meanwhile(pipeline: Pipeline, kille
         await worker.running()
         pipeline.send(spread(600))
         await pipeline.learned(600)
-        await until(lambda: any((pipeline.directory / "snapshots").glob("state-*600.snapshot")))
+        await until(lambda: any((pipeline.directory / "snapshots").glob(f"state-{600:016d}-*.snapshot")))
         worker.kill() if killed else worker.interrupt()
         assert "lost lists" not in worker.said  # the first start had nothing to miss
     with pipeline.worker() as worker:
@@ -244,11 +244,11 @@ async def test_a_stop_in_the_middle_is_in_time_and_the_next_start_begins_again(
     """Ctrl-C while lists are published again: what is missing then is not forgotten."""
     with LocalRedis() as server:
         pipeline = Pipeline(kafka.bootstrap, server.url, prefix, topic_name, tmp_path)
-        events = spread(6_000)
+        events = clicks(12_000, users=9_000)
         with pipeline.worker() as worker:
             await worker.running()
             pipeline.send(events)
-            await pipeline.learned(6_000)
+            await pipeline.learned(12_000)
             server.restart(hard=True)
             await until(lambda: "lost lists" in worker.said)
             worker.interrupt()
