@@ -135,6 +135,7 @@ class Reporter:
             partitions=sorted(partitions),
             state=state,
             pid=os.getpid(),
+            written_ms=time.time_ns() // 1_000_000,
             uptime_s=round(self._gauges.uptime_s, 3),
             events=publisher.events,
             events_per_s=round(self._gauges.rate(publisher.events), 1),

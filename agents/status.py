@@ -5,10 +5,11 @@ The key expires soon after the worker stops writing it, so a status that can be 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -43,6 +44,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     """`starting`, `running`, `waiting for Kafka`, `waiting for Redis`, `stopping` or `stopped`."""
     pid: int
+    written_ms: int = 0
+    """When it said so."""
     uptime_s: float
     events: int
     """Events learned and published."""
@@ -96,6 +99,15 @@ def workers_key(prefix: str) -> str:
 def read_status(value: bytes) -> WorkerStatus:
     """Read back a status. Raises `msgspec.MsgspecError` for anything else."""
     return msgspec.json.decode(value, type=WorkerStatus)
+
+
+def read_workers(values: Iterable[bytes], now_ms: int) -> list[WorkerStatus]:
+    """Return the statuses of a hash of workers of those who wrote theirs lately; what is none is passed over."""
+    found = []
+    for value in values:
+        with contextlib.suppress(msgspec.MsgspecError):
+            found.append(read_status(value))
+    return [status for status in found if now_ms - status.written_ms < 1_000 * TTL_S]
 
 
 async def write_status(client: redis.asyncio.Redis, prefix: str, status: WorkerStatus) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import redis
 from kafka import KafkaProducer
 
-from millstream.agents.status import WorkerStatus, read_status, status_key
+from millstream.agents.status import WorkerStatus, read_status, read_workers, status_key, workers_key
 from millstream.schemas.records import Slate
 from millstream.schemas.slates import decode_slate
 
@@ -84,16 +84,21 @@ class Pipeline:
             worker.process.communicate()
 
     def send(self, events: Sequence[bytes | None], *, topic: str | None = None) -> None:
-        """Return once the broker has all of them, in this order, in one partition."""
+        """Return once the broker has all of them, in this order: in one partition, or each in its user's."""
         producer = KafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=5, max_request_size=_LARGEST_BYTES)
         for event in events:
-            producer.send(topic or self.topic, value=event, key=b"k")
+            key = json.loads(event)["user_id"].encode() if self.partitions > 1 and event and topic is None else b"k"
+            producer.send(topic or self.topic, value=event, key=key)
         producer.flush()
         producer.close()
 
     def status(self) -> WorkerStatus | None:
         value = self.client.get(status_key(self.prefix))
         return None if value is None else read_status(bytes(value))  # type: ignore[arg-type]  # the client is not async
+
+    def statuses(self) -> list[WorkerStatus]:
+        """Return the statuses of all workers that write one."""
+        return read_workers(self.client.hvals(workers_key(self.prefix)), time.time_ns() // 1_000_000)  # type: ignore[arg-type]  # not async
 
     def slate(self, user_id: str) -> Slate | None:
         value = self.client.get(f"{self.prefix}rec:main:{user_id}")
