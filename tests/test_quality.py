@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from millstream.online_learning.arena import Arena
 from millstream.online_learning.drift import DriftDetector
 from millstream.online_learning.evaluation import evaluate
-from millstream.online_learning.kernel import Lists, _rank_of
+from millstream.online_learning.kernel import Lists
 from millstream.online_learning.measured import Measured
+from millstream.online_learning.places import rank_of
 from millstream.online_learning.popularity import ALL_TIME, EVENTS, H40, Popularity, popularity
 from millstream.online_learning.quality import WINDOW, Figures, Quality, better, figures
 from millstream.online_learning.slate_maker import reserve_lists
@@ -26,7 +27,7 @@ Ranker = Callable[[list[float], int], float]
 
 def ranked(scores: list[float], target: int) -> float:
     """The kernel's own rank."""
-    return float(_rank_of(np.array(scores, np.float32), len(scores), target))
+    return float(rank_of(np.array(scores, np.float32), len(scores), target))
 
 
 def ranked_with_ties_whole(scores: list[float], target: int) -> float:
