@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -20,6 +20,7 @@ import msgspec
 from millstream.online_learning.order import FollowedOrder, OrderPosition, Part, Place
 from millstream.schemas.columns import Chunk
 from millstream.schemas.order_records import Claim, Order, OrderRecord, Run, decode_order
+from millstream.streams.errors import Unavailable
 from millstream.streams.model_log import Written
 
 from .effort import Effort
@@ -40,8 +41,15 @@ class Log(Protocol):
         """Return when the record stands in the log."""
 
 
+class OthersOrder(Unavailable):
+    """The order is of topics that are no inputs of ours; the message names one, and the remedy."""
+
+
 class Learner(Protocol):
     """What applies: `StepThread`."""
+
+    order_position: OrderPosition
+    """Where in the order its state stands."""
 
     @property
     def queued(self) -> int:
@@ -88,6 +96,7 @@ class Ordering:
         release: Callable[[int], None],
         failed: Callable[[BaseException], None],
         most_events: int,
+        topics: Collection[str],
     ) -> None:
         self.topic = log.topic
         self.writer = secrets.token_hex(6)
@@ -104,6 +113,7 @@ class Ordering:
         self._release = release
         self._failed = failed
         self._most_events = most_events
+        self._topics = frozenset(topics)
         self._order = FollowedOrder(OrderPosition(), {})
         self._unordered: list[_Unordered] = []
         self._cut = 0
@@ -155,6 +165,7 @@ class Ordering:
             self.topic,
         )
         self._order = FollowedOrder(OrderPosition(), self._order.begun)
+        self._learner.order_position = self._order.position
 
     def lead(self, positions: Mapping[Place, int], topic_ids: Mapping[str, str]) -> None:
         """Claim the log, again and again while another has; `positions` say where places begin that are new in it."""
@@ -290,6 +301,12 @@ class Ordering:
             return
         counts = self._order.read(written.offset, record, written.written_ms)
         if isinstance(record, Order):
+            for other in {run.input for run in record.runs if counts} - self._topics:
+                raise OthersOrder(
+                    f"{self.topic} at offset {written.offset} orders events of topic {other}, which is no input here: "
+                    f"put it back into the inputs, or, if {self.topic} is another pipeline's, name a topic of this "
+                    "one's own in MILLSTREAM_TOPICS__MODEL_LOG"
+                )
             if record.writer == self.writer:
                 self._in_log = max(0, self._in_log - 1)
             if counts:

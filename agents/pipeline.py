@@ -128,6 +128,7 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
         release=lambda records: source.release(records),
         failed=failure.report,
         most_events=settings.worker.max_chunk_events,
+        topics=[topics.items, *(each.topic for each in settings.inputs)],
     )
     receivers = {settings.topics.items: items, **{each.topic: interactions for each in settings.inputs}}
     source = InteractionSource(

@@ -7,6 +7,7 @@ are all there at once anyway.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
@@ -30,9 +31,13 @@ from .outage import Outage
 _BATCH_BYTES = 512 * 1024  # brokers take 1 MiB unless told otherwise
 _LEAST_BATCH_BYTES = 4 * 1024
 _ANSWER_WITHIN_S = 2.0  # silence for longer is said aloud
+_ANEW_AFTER_S = 6.0
+"""Silence for longer, and another client tries: one whose connection broke may wait for ever for what never comes."""
 _RETRY_S = 0.2
 _BREAK_OFF_WITHIN_S = 1.0
 _REQUEST_TIMEOUT_MS = 10_000
+_LOST = (KafkaError, RuntimeError)
+"""What a client raises whose connection is gone; the second is uvloop's, where a lost one is written to."""
 _HOPELESS = (
     ClusterAuthorizationFailedError,
     InvalidTopicError,
@@ -89,11 +94,17 @@ class AckedProducer:
             unsent = list(records)
             while unsent:
                 attempt = asyncio.ensure_future(self._attempt(unsent, ends))
+                began_s = time.monotonic()
                 try:
                     while not (await asyncio.wait({attempt}, timeout=_ANSWER_WITHIN_S))[0]:
                         self._outage.lost(f"nothing acknowledged for {_ANSWER_WITHIN_S:g} s")
+                        if time.monotonic() - began_s >= _ANEW_AFTER_S:
+                            break
                 finally:
-                    attempt.cancel()  # only bites when we were cancelled ourselves
+                    attempt.cancel()  # only bites when it has not ended
+                if not attempt.done():
+                    await self._drop(within_s=0.0)
+                    continue
                 unsent, error = attempt.result()
                 if error is None:
                     self._outage.back()
@@ -118,7 +129,7 @@ class AckedProducer:
         """Close the connection; what no `send` has returned for is given up. Takes at most about `within_s`."""
         await self._drop(within_s)
 
-    async def _attempt(self, records: Sequence[Record], ends: dict[int, int]) -> tuple[list[Record], KafkaError | None]:
+    async def _attempt(self, records: Sequence[Record], ends: dict[int, int]) -> tuple[list[Record], Exception | None]:
         """Send `records` once; return those not acknowledged, in order, and the first error.
 
         Move `ends` on to the next offset of each partition that acknowledged some.
@@ -139,8 +150,8 @@ class AckedProducer:
                         unsubmitted[partition] = rest
                     else:
                         del unsubmitted[partition]
-            submit_error = None
-        except KafkaError as error:
+            submit_error: Exception | None = None
+        except _LOST as error:
             submit_error = error
         results = await asyncio.gather(*(future for future, _ in pending), return_exceptions=True)
         if not partitions:
@@ -148,7 +159,7 @@ class AckedProducer:
         unsent: list[Record] = []
         first_error = submit_error
         for result, (_, sent) in zip(results, pending, strict=True):
-            if isinstance(result, KafkaError):
+            if isinstance(result, _LOST):
                 unsent += sent
                 first_error = first_error or result
             elif isinstance(result, BaseException):

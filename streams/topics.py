@@ -15,7 +15,11 @@ from typing import Any
 # kafka-python ships no types; what it returns is put into the dataclasses below at once
 from kafka import KafkaAdminClient, TopicPartition  # type: ignore[import-untyped]
 from kafka.admin import ConfigResource, ConfigResourceType, OffsetSpec  # type: ignore[import-untyped]
-from kafka.errors import CoordinatorNotAvailableError, TopicAlreadyExistsError  # type: ignore[import-untyped]
+from kafka.errors import (  # type: ignore[import-untyped]  # as above
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    TopicAlreadyExistsError,
+)
 
 from .errors import BrokerUnreachable
 from .kafka_probe import answering_broker
@@ -189,7 +193,7 @@ def _committed(client: Any, group_id: str) -> dict[Any, int]:
     while True:
         try:
             offsets = client.list_group_offsets(group_id)[group_id]
-        except CoordinatorNotAvailableError:
+        except (CoordinatorLoadInProgressError, CoordinatorNotAvailableError):
             # a broker nobody ever committed to creates its offsets topic on this very request
             if time.monotonic() > deadline:
                 raise

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from millstream.agents.effort import Effort
-from millstream.agents.ordering import Ordering, Reading
+from millstream.agents.ordering import Ordering, OthersOrder, Reading
 from millstream.online_learning.order import OrderPosition, Part
 from millstream.schemas.columns import Chunk, InteractionColumns
 from millstream.schemas.order_records import Claim, Order, OrderRecord, Run, decode_order, encode_order
@@ -68,8 +68,15 @@ class Worker:
         self.released = 0
         self.errors: list[BaseException] = []
         self.queued = 0
+        self.order_position = OrderPosition()
         self.ordering = Ordering(
-            log, self, Effort("full"), release=self._release, failed=self.errors.append, most_events=1_000
+            log,
+            self,
+            Effort("full"),
+            release=self._release,
+            failed=self.errors.append,
+            most_events=1_000,
+            topics=["t"],
         )
         log.readers.append(self.ordering)
 
@@ -249,6 +256,34 @@ async def test_what_is_no_record_is_passed_over(stack: AsyncExitStack) -> None:
     await log.settle()
     assert worker.applied == [(0, 1)]
     assert not worker.errors
+
+
+async def test_another_pipelines_order_is_refused_with_the_remedy() -> None:
+    """Two pipelines by mistake on one topic: nobody waits for events that never come."""
+    log = Log()
+    worker = Worker(log)
+    log.records += [encode_order(Claim(1, "x")), encode_order(Order(1, "x", (Run("views", 0, 0, 3, 1),)))]
+    await log.settle()
+    (error,) = worker.errors
+    assert isinstance(error, OthersOrder)
+    assert "events of topic views, which is no input here" in str(error)
+    assert "MILLSTREAM_TOPICS__MODEL_LOG" in str(error)
+
+
+async def test_a_log_that_is_another_one_now_is_followed_from_its_beginning(stack: AsyncExitStack) -> None:
+    """Deleted and created again: the state goes on from where it stands, and nothing of it is applied once more."""
+    log = Log()
+    worker = Worker(log)
+    worker.order_position = OrderPosition(70, 6, "before")
+    worker.ordering.begin(worker.order_position, {PLACE: 40})
+    worker.ordering.begin_anew()
+    assert worker.order_position == OrderPosition()
+    start(stack, worker)
+    worker.ordering.lead({PLACE: 40}, {})
+    await log.settle()
+    await worker.offer(40, 43)
+    await log.settle()
+    assert worker.applied == [(40, 43)]
 
 
 @pytest.mark.parametrize("leads", [True, False])
