@@ -207,10 +207,11 @@ def _forget_keys(settings: Settings) -> None:
 
 
 def _forget_topics(settings: Settings) -> None:
-    """Remove this run's topics from a broker of the user's."""
-    names = [state.spec.name for state in describe_topics(settings) if state.exists]
+    """Remove this run's topics from a broker of the user's, those of its parts too."""
+    names = {state.spec.name for state in describe_topics(settings) if state.exists}
     with admin_client(settings.kafka.bootstrap_servers) as client:
-        client.delete_topics(names)
+        of_parts = {name for name in client.list_topics() if name.startswith(f"{settings.topics.model_log}.")}
+        client.delete_topics(sorted(names | of_parts))
 
 
 def _kafka_cached() -> bool:

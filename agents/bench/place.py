@@ -26,13 +26,15 @@ class Place:
     folder: Path
 
     def apart(self, name: str) -> Settings:
-        """Return the settings with keys, snapshots and a consumer group of their own: a worker that knows nothing."""
+        """Return the settings with keys, snapshots, group and order of their own: a worker that knows nothing."""
         settings = self.settings
+        model_log = f"{settings.topics.model_log}.{name}"
         return settings.model_copy(
             update={
                 "redis": settings.redis.model_copy(update={"prefix": f"{settings.redis.prefix}{name}:"}),
                 "snapshots": settings.snapshots.model_copy(update={"directory": self.folder / f"{name}-snapshots"}),
                 "kafka": settings.kafka.model_copy(update={"group_id": f"{settings.kafka.group_id}-{name}"}),
+                "topics": settings.topics.model_copy(update={"model_log": model_log}),
             }
         )
 
