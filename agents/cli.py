@@ -28,6 +28,7 @@ COMMANDS = {
     "vector": "Read out the interest vector of a user or an item.",
     "snapshots": "List what is stored, verify it, or go back to it.",
     "bench": "Measure speed and freshness, each beside its baseline.",
+    "chaos": "Do faults to a pipeline of this machine and count what it lost.",
     "dead-letters": "Show what could not be used and why; send it again once mended.",
     "doctor": "Say what is wrong with the set-up, and the remedy.",
 }

@@ -159,11 +159,12 @@ class Ordering:
 
     def begin_anew(self) -> None:
         """Follow another log from its beginning, with the same state."""
-        _log.warning(
-            "topic %s was deleted and created again: going on from the snapshot; nothing is lost or counted twice, but "
-            "what came after it may be learned in another order than before",
-            self.topic,
-        )
+        if self.next_record:
+            _log.warning(
+                "topic %s is not the one that the snapshot was taken beside: going on from the snapshot; nothing is "
+                "lost or counted twice, but what came after it may be learned in another order than before",
+                self.topic,
+            )
         self._order = FollowedOrder(OrderPosition(), self._order.begun)
         self._learner.order_position = self._order.position
 

@@ -185,6 +185,7 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
         similar,
         again=lambda: source.read_again(topics.items, catalogue.withdraw_below),
         leads=lambda: ordering.leads,
+        caught_up=lambda: ordering.taken == ordering.next_record and thread.is_idle,
         failed=failure.report,
         every_s=settings.worker.status_every_s,
         slice_ms=settings.worker.slice_ms,

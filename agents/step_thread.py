@@ -181,9 +181,16 @@ class StepThread(Generic[S]):
         self._ending = False
         self._abandoned = False
         self._ended = False
+        self._applying = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._event_s: float | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything submitted is applied."""
+        with self._wake:
+            return not self._batches and not self._applying
 
     @property
     def queued(self) -> int:
@@ -269,6 +276,7 @@ class StepThread(Generic[S]):
             with self._wake:
                 if self._calls:
                     continue
+                self._applying = bool(self._batches)
                 if self._batches:
                     return self._batches.popleft()
                 if self._ending:

@@ -50,7 +50,7 @@ class TakingPart:
         """
         self._positions, self._topic_ids = positions, topic_ids
         end = self._ordering.next_record
-        while self._ordering.taken < end or self._thread.queued:
+        while self._ordering.taken < end or not self._thread.is_idle:
             await asyncio.sleep(_LOOK_EVERY_S)
         await self.membership.join(name)
         await self._has_roles.wait()

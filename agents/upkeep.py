@@ -28,6 +28,7 @@ _SMALLEST_PART, _LARGEST_PART = 20, 400
 """Users at a time. The smallest takes some 6 ms on a core of one's own; with less, a busy machine does little else than
 begin."""
 _SIMILAR_EVERY_S = 0.05
+_BEHIND_S = 0.01
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Upkeep:
         *,
         again: Callable[[], None],
         leads: Callable[[], bool],
+        caught_up: Callable[[], bool],
         failed: Callable[[BaseException], None],
         every_s: float,
         slice_ms: float,
@@ -72,6 +74,7 @@ class Upkeep:
         self._similar = similar
         self._again = again
         self._leads = leads
+        self._caught_up = caught_up
         self._failed = failed
         self._every_s = every_s
         self._part_s = slice_ms / 1000
@@ -131,9 +134,13 @@ class Upkeep:
 
     async def _take_over(self, partitions: frozenset[int]) -> None:
         new = partitions - self._marker.owned
-        published = await self._marker.published()
+        published = await self._marker.published() or {}
+        furthest = max((seq for at, seq in published.items() if at in new), default=0)
+        # whoever had them was further: what it made lists of comes to us, too, if it is not another model's
+        while await self._thread.call(lambda step: step.seq) < furthest and not self._caught_up():
+            await asyncio.sleep(_BEHIND_S)
         self._marker.held |= new
-        missing = await self._thread.call(lambda step: self._list(step, partitions, new, published or {}))
+        missing = await self._thread.call(lambda step: self._list(step, partitions, new, published))
         self._marker.owned = partitions
         self._marker.held &= partitions
         await self._marker.put_back(missing.unmarked)

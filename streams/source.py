@@ -150,7 +150,7 @@ class InteractionSource(Service):
         follower = self._follower
         opened = await open_topics(self._settings, [*self._receivers, *([follower.topic] if follower else [])])
         self.topic_ids = {name: topic_id for name, (topic_id, _) in opened.items()}
-        if follower is not None and self._known_ids.pop(follower.topic, None) not in (None, opened[follower.topic][0]):
+        if follower is not None and self._known_ids.pop(follower.topic, None) != opened[follower.topic][0]:
             follower.begin_anew()
         check_ids(self._settings, self.topic_ids, self._known_ids)
         self._places = [TopicPartition(name, p) for name in self._receivers for p in range(opened[name][1])]
