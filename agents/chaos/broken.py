@@ -7,42 +7,57 @@ so that no worker that people run has a switch for it.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+import msgspec
+
 GUARDS = ("fence", "position", "newer-wins", "rename", "dedupe")
-_WRITING_S = 0.3
+_BEHIND = 20
 
 
 def _fence() -> None:
-    """Records of claims that are over count, too."""
+    """Records of claims that are over count, too, and whoever led goes on leading."""
+    from millstream.agents.ordering import Ordering
     from millstream.online_learning.order import FollowedOrder
     from millstream.schemas.order_records import Order
 
-    read = FollowedOrder.read
+    read, led_by = FollowedOrder.read, Ordering._led_by
 
     def believing(self: FollowedOrder, offset: int, record: Any, written_ms: int = 0) -> bool:
         if isinstance(record, Order):
             record = Order(self.position.epoch, self.position.writer, record.runs)
         return read(self, offset, record, written_ms)
 
+    def unimpressed(self: Ordering, claim: Any) -> None:
+        led = self.leads
+        led_by(self, claim)
+        self.leads = self.leads or led
+
     FollowedOrder.read = believing  # type: ignore[method-assign]
+    Ordering._led_by = unimpressed  # type: ignore[method-assign]
 
 
 def _position() -> None:
-    """Snapshots say that they are a little older than they are."""
+    """Snapshots say that they are a little older than they are, and nobody minds."""
+    from millstream.online_learning.order import FollowedOrder
     from millstream.online_learning.step import Step
 
-    header = Step.header
+    header, follow = Step.header, FollowedOrder._follow
 
     def behind(self: Step, meta: dict[str, Any] | None = None) -> dict[str, Any]:
         found = header(self, meta)
-        found["positions"] = [[topic, at, max(0, end - 20)] for topic, at, end in found["positions"]]
+        found["positions"] = [[topic, at, max(0, end - _BEHIND)] for topic, at, end in found["positions"]]
         return found
 
+    def from_there(self: FollowedOrder, coming: Any) -> None:
+        run = coming.run
+        start = min(run.start, self.ordered.get((run.input, run.partition), run.start))
+        follow(self, coming._replace(run=msgspec.structs.replace(run, start=start)))
+
     Step.header = behind  # type: ignore[method-assign]
+    FollowedOrder._follow = from_there  # type: ignore[method-assign]
 
 
 def _newer_wins() -> None:
@@ -60,20 +75,26 @@ def _newer_wins() -> None:
 def _rename() -> None:
     """A snapshot has its name before what it holds is written."""
     from millstream.agents.snapshots import Snapshots
+    from millstream.online_learning.live_copy import LiveCopy
     from millstream.online_learning.snapshot import Point, next_turn
     from millstream.online_learning.snapshot_file import SnapshotWriter
 
-    finish = Snapshots._finish
+    write = Snapshots._write
 
-    def named_first(self: Snapshots, copy: Any, moment: Any, *rest: Any) -> Any:
-        path = self._directory / Point.at(next_turn(self._store), moment.header["seq"]).name
+    async def named_first(self: Snapshots, copy: LiveCopy) -> None:
+        def begin(step: Any) -> Any:
+            return step.header({**self._meta, "order": self._thread.order_position}), step.arena.layout()
+
+        header, layout = await self._thread.call(begin)
+        if not self._chain.is_long:
+            header["after"] = self._chain.after
+        path = self._directory / Point.at(next_turn(self._store), header["seq"]).name
         with path.open("wb") as file:
-            SnapshotWriter(file).end(moment.header, moment.layout)
-        time.sleep(_WRITING_S)
+            SnapshotWriter(file).end({**header, "state_hash": ""}, layout)
+        await write(self, copy)
         path.unlink()
-        return finish(self, copy, moment, *rest)
 
-    Snapshots._finish = named_first  # type: ignore[method-assign,assignment]
+    Snapshots._write = named_first  # type: ignore[method-assign]
 
 
 def _dedupe() -> None:

@@ -208,7 +208,9 @@ async def _settled(run: _Run) -> None:
             for partition, end in status.positions.get(topic, {}).items():
                 ends[int(partition)] = max(end, ends.get(int(partition), 0))
         there = all(ends.get(partition, 0) >= end for partition, end in run.sender.ends.items())
-        return there and len(live) == len(run.workers.running) and not any(s.stale_after_redis_loss for s in live)
+        # those that only follow, too: each is compared
+        alike = len(live) == len(run.workers.running) and len({status.seq for status in live}) == 1
+        return there and alike and not any(status.stale_after_redis_loss or status.lag for status in live)
 
     await run.workers.until(is_published, "every list published", _SETTLED_WITHIN_S)
 
