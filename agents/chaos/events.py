@@ -1,18 +1,17 @@
-"""The events of a run: clicks with ids of their own, some of them sent twice, some late; and their way onto Kafka."""
+"""The events of a run: clicks, one in two with an id, some of these sent twice, some late; and their way onto Kafka."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections import Counter
 
 import orjson
 
 from millstream.streams.acked_producer import AckedProducer, Record
 
 USERS, ITEMS = 1_500, 300
-_TWICE, _LATE = 0.02, 0.05
+_TWICE, _LATE = 0.04, 0.05
 _MOST_LATE_MS = 6 * 3_600_000
 _FARTHEST_APART = 2_000
 """Events between the two sends of a duplicate."""
@@ -20,31 +19,28 @@ _BATCH_S = 0.02
 
 
 class Events:
-    """What is to be sent, in order, and what of it counts. The same for the same seed, but for the time of day."""
+    """What is to be sent, in order: the same for the same seed, but for the time of day."""
 
     def __init__(self, seed: int, events: int) -> None:
         chance, now_ms = random.Random(f"events {seed}"), time.time_ns() // 1_000_000 - events
         self.records: list[Record] = []
-        self.of_user: Counter[str] = Counter()
-        """Events that count, by user: each id once."""
+        self.users: set[str] = set()
         again: dict[int, list[Record]] = {}
         for number in range(events):
             user = f"u{min(int(chance.expovariate(3.0) * USERS), USERS - 1)}"
             late_ms = int(chance.random() * _MOST_LATE_MS) if chance.random() < _LATE else 0
+            event = {
+                "user_id": user,
+                "item_id": f"i{min(int(chance.expovariate(4.0) * ITEMS), ITEMS - 1)}",
+                "ts_ms": now_ms + number - late_ms,
+            }
+            is_named = number % 2 == 0
             record = Record(
-                user.encode(),
-                orjson.dumps(
-                    {
-                        "event_id": f"{seed}-{number}",
-                        "user_id": user,
-                        "item_id": f"i{min(int(chance.expovariate(4.0) * ITEMS), ITEMS - 1)}",
-                        "ts_ms": now_ms + number - late_ms,
-                    }
-                ),
+                user.encode(), orjson.dumps(event | {"event_id": f"{seed}-{number}"} if is_named else event)
             )
             self.records += [record, *again.pop(number, ())]
-            self.of_user[user] += 1
-            if chance.random() < _TWICE:
+            self.users.add(user)
+            if chance.random() < _TWICE and is_named:
                 again.setdefault(number + chance.randrange(1, _FARTHEST_APART), []).append(record)
         self.records += [record for late in again.values() for record in late]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,7 +27,6 @@ from .watcher import Watcher, read_versions
 from .workers import RunStuck, Workers
 
 PARTITIONS = 4
-_WORKERS = 2
 _SESSION_S = 6.0
 _SNAPSHOTS_EVERY_S = 1.0
 _SETTLED_WITHIN_S = 120.0
@@ -120,6 +118,7 @@ async def run_once(
     *,
     events: int,
     rate: float,
+    workers: int = 2,
     only: Sequence[Fault] = (),
     broken: str = "",
     say: Say = lambda _: None,
@@ -129,17 +128,17 @@ async def run_once(
     settings = settings_of(f"chaos-{seed}-{int(time.time() * 1_000)}", servers, folder)
     await asyncio.to_thread(ensure_topics, settings)
     made = await asyncio.to_thread(Events, seed, events)
-    workers = Workers(settings, folder, broken)
-    watcher = Watcher(settings.redis.url, settings.redis.prefix, sorted(made.of_user))
+    processes = Workers(settings, folder, broken)
+    watcher = Watcher(settings.redis.url, settings.redis.prefix, sorted(made.users))
     bootstrap, topic = settings.kafka.bootstrap_servers, settings.inputs[0].topic
     run = _Run(
         settings,
         made,
-        workers,
+        processes,
         Sender(bootstrap, topic, made, rate),
         watcher,
         Faults(
-            workers,
+            processes,
             servers.kafka,
             servers.redis,
             servers.redis_folder,
@@ -151,14 +150,14 @@ async def run_once(
     )
     stuck, verdict = "", Verdict(0, 0, 0, 0, 0, 0)
     try:
-        verdict = await _carry_out(run, seed, tuple(only), say)
+        verdict = await _carry_out(run, seed, workers, tuple(only), say)
     except RunStuck as error:
         stuck = str(error)
     finally:
         for task in run.tasks:
             task.cancel()
         await asyncio.gather(*run.tasks, return_exceptions=True)
-        workers.end()
+        processes.end()
     return Outcome(
         seed=seed,
         events=events,
@@ -174,11 +173,11 @@ async def run_once(
     )
 
 
-async def _carry_out(run: _Run, seed: int, only: tuple[Fault, ...], say: Say) -> Verdict:
-    for _ in range(_WORKERS):
+async def _carry_out(run: _Run, seed: int, workers: int, only: tuple[Fault, ...], say: Say) -> Verdict:
+    for _ in range(workers):
         run.workers.start()
-    say("two workers start")
-    await run.workers.ready(_WORKERS)
+    say(f"{workers} workers start")
+    await run.workers.ready(workers)
     run.tasks += [asyncio.create_task(run.watcher.run()), asyncio.create_task(run.sender.run())]
     for planned in schedule(seed, len(run.events.records), only):
         await run.sender.reached(planned.at)
@@ -191,10 +190,7 @@ async def _carry_out(run: _Run, seed: int, only: tuple[Fault, ...], say: Say) ->
     run.workers.running.clear()
     say("comparing with what a fresh process makes of it")
     positions = await _positions(run)
-    settings = run.settings
-    return await asyncio.to_thread(
-        judge, settings, summaries, positions, Counter(run.events.of_user), settings.snapshots.directory
-    )
+    return await asyncio.to_thread(judge, run.settings, summaries, positions)
 
 
 async def _settled(run: _Run) -> None:
@@ -217,7 +213,7 @@ async def _settled(run: _Run) -> None:
 
 async def _positions(run: _Run) -> dict[str, int]:
     """Return the position of each user's list in Redis."""
-    users = sorted(run.events.of_user)
+    users = sorted(run.events.users)
     keys = [list_key(run.settings.redis.prefix, "main", user) for user in users]
     async with connect(run.settings.redis.url) as client:
         versions: dict[str, Any] = await read_versions(client, users, keys)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 
 # kafka-python ships no types
 from kafka import KafkaConsumer, TopicPartition  # type: ignore[import-untyped]
@@ -22,7 +23,10 @@ from millstream.schemas.mapping import InputMapping
 from millstream.schemas.order_records import Claim, decode_order
 from millstream.streams.settings import Settings
 
+from .workers import RunStuck
+
 _FETCH_MS = 500
+_READ_WITHIN_S = 60.0
 _SHOWN = 5
 
 
@@ -57,7 +61,7 @@ class Verdict:
 
 
 def read_topic(bootstrap: str, topic: str) -> list[Read]:
-    """Return all records of a topic, as its partitions have them."""
+    """Return all records of a topic, as its partitions have them. Raises `RunStuck`."""
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, group_id=None)
     try:
         places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
@@ -65,9 +69,12 @@ def read_topic(bootstrap: str, topic: str) -> list[Read]:
         consumer.seek_to_beginning(*places)
         ends = consumer.end_offsets(places)
         found: list[Read] = []
+        deadline_s = time.monotonic() + _READ_WITHIN_S
         while any(consumer.position(place) < ends[place] for place in places):
             for place, records in consumer.poll(timeout_ms=_FETCH_MS).items():
                 found += [Read(place.partition, r.offset, r.timestamp, r.key or b"", r.value) for r in records]
+            if time.monotonic() > deadline_s:
+                raise RunStuck(f"topic {topic} could not be read to its end within {_READ_WITHIN_S:g} s")
         return found
     finally:
         consumer.close()
@@ -83,22 +90,17 @@ def order_end(bootstrap: str, topic: str) -> int:
         consumer.close()
 
 
-def judge(
-    settings: Settings,
-    summaries: Sequence[Mapping[str, Any]],
-    positions: Mapping[str, int],
-    of_user: Counter[str],
-    snapshots: Path,
-) -> Verdict:
-    """Compare everything: `positions` are those of the users' lists in Redis, `of_user` the events that count."""
+def judge(settings: Settings, summaries: Sequence[Mapping[str, Any]], positions: Mapping[str, int]) -> Verdict:
+    """Compare everything; `positions` are those of the users' lists in Redis. Raises `RunStuck`."""
     bootstrap, topic = settings.kafka.bootstrap_servers, settings.inputs[0].topic
     events = read_topic(bootstrap, topic)
+    of_user = _of_user(events)
     order, claims, void = _followed(read_topic(bootstrap, settings.topics.model_log))
     ends = Counter({place: max(at) + 1 for place, at in _offsets(events).items()})
     uncovered = sum(max(0, end - order.ordered.get((topic, place), 0)) for place, end in ends.items())
     fresh = _folded(settings, order, events)
     expected = fresh.state_hash()
-    counted = _counted(resume(settings.learning, snapshots, [topic]).step)
+    counted = _counted(resume(settings.learning, settings.snapshots.directory, [topic]).step)
     stale = {user: last for user, last in _last(events).items() if positions.get(user, 0) < last}
     examples = [
         f"{user}: the list stands at {positions.get(user)}, the last event before {stale[user]}" for user in stale
@@ -162,12 +164,22 @@ def _offsets(events: Iterable[Read]) -> dict[int, list[int]]:
     return offsets
 
 
-def _last(events: Iterable[Read]) -> dict[str, int]:
-    """Return by user the position behind their last event that counts: the second send of one does not."""
-    last: dict[str, int] = {}
-    seen: set[bytes] = set()
+def _counting(events: Iterable[Read]) -> Iterator[Read]:
+    """Yield the events that count: of those that carry one id the first, and all that carry none."""
+    seen: set[str] = set()
     for read in events:
-        if read.value not in seen:
-            seen.add(read.value)
-            last[read.key.decode()] = read.offset + 1
-    return last
+        event_id = orjson.loads(read.value).get("event_id")
+        if event_id not in seen:
+            yield read
+        if event_id is not None:
+            seen.add(event_id)
+
+
+def _of_user(events: Iterable[Read]) -> Counter[str]:
+    """Return by user how many events count."""
+    return Counter(read.key.decode() for read in _counting(events))
+
+
+def _last(events: Iterable[Read]) -> dict[str, int]:
+    """Return by user the position behind their last event that counts."""
+    return {read.key.decode(): read.offset + 1 for read in _counting(events)}

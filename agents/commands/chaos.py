@@ -7,11 +7,14 @@ import json
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
 import uvloop
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
 from millstream.agents.chaos.broken import GUARDS
@@ -31,6 +34,7 @@ _RATE = 2_500.0
 @click.option("--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Seeds in a row.")
 @click.option("--seed", type=click.IntRange(min=0), help="The first seed; else the one after the ledger's last, or 0.")
 @click.option("--events", type=click.IntRange(min=100), default=50_000, show_default=True, help="Events of a run.")
+@click.option("--workers", type=click.IntRange(1, 4), default=2, show_default=True, help="Workers at the start.")
 @click.option("--rate", type=click.FloatRange(min=1), default=_RATE, show_default=True, help="Records sent a second.")
 @click.option("--fault", "faults", multiple=True, type=click.Choice(FAULTS), help="These, instead of the seed's.")
 @click.option("--break", "broken", type=click.Choice(GUARDS), help="Turn one guard off: something must be found.")
@@ -41,6 +45,7 @@ def command(
     runs: int,
     seed: int | None,
     events: int,
+    workers: int,
     rate: float,
     faults: tuple[Fault, ...],
     broken: str | None,
@@ -50,7 +55,7 @@ def command(
 ) -> None:
     """Do to a pipeline of this machine what happens to pipelines, and count what it lost.
 
-    Starts a Kafka and a Valkey of its own, two workers, and sends events, some of them twice and some late; meanwhile
+    Starts a Kafka and a Valkey of its own, some workers, and sends events, some of them twice and some late; meanwhile
     workers are killed, stopped and started, servers restarted, disks full, as the seed says. At the end the inputs are
     read by themselves: whether each event counts once, whether the workers' states are the one that a fresh process
     makes of the recorded order, and whether every user's list is the newest and none ever went backwards. The exit
@@ -64,13 +69,12 @@ def command(
       millstream chaos --runs 60 --ledger chaos.jsonl --json
     """
     first = seed if seed is not None else max((run.seed + 1 for run in read(ledger)), default=0) if ledger else 0
+    asked = Asked(range(first, first + runs), events, workers, rate, faults, broken or "", ledger, keep)
     console = Console(stderr=True)
     outcomes: list[Outcome] = []
     interrupted = False
     try:
-        uvloop.run(
-            _sit(range(first, first + runs), events, rate, faults, broken or "", ledger, keep, console, outcomes)
-        )
+        uvloop.run(_sit(asked, console, outcomes))
     except asyncio.CancelledError:
         interrupted = True
     found = total(outcomes)
@@ -82,53 +86,71 @@ def command(
         raise SystemExit(INTERRUPTED)
     bad = [run for run in outcomes if run.bad]
     if bad:
-        again = f"millstream chaos --seed {bad[0].seed} --events {bad[0].events}"
-        options = "".join(f" --fault {fault}" for fault in faults) + (f" --break {broken}" if broken else "")
         stuck = f": {bad[0].stuck}" if bad[0].stuck else ""
-        raise Problem(f"{len(bad)} of {len(outcomes)} runs found something{stuck}; the first again: {again}{options}")
+        raise Problem(
+            f"{len(bad)} of {len(outcomes)} runs found something{stuck}; the first again: {asked.again(bad[0].seed)}"
+        )
 
 
-async def _sit(
-    seeds: Sequence[int],
-    events: int,
-    rate: float,
-    faults: tuple[Fault, ...],
-    broken: str,
-    ledger: Path | None,
-    keep: Path | None,
-    console: Console,
-    outcomes: list[Outcome],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the options say."""
+
+    seeds: range
+    events: int
+    workers: int
+    rate: float
+    faults: tuple[Fault, ...]
+    broken: str
+    ledger: Path | None
+    keep: Path | None
+
+    def again(self, seed: int) -> str:
+        """Return the command that repeats a run."""
+        options = [f"--seed {seed} --events {self.events} --workers {self.workers} --rate {self.rate:g}"]
+        options += [f"--fault {fault}" for fault in self.faults]
+        options += [f"--break {self.broken}"] if self.broken else []
+        return f"millstream chaos {' '.join(options)}"
+
+
+async def _sit(asked: Asked, console: Console, outcomes: list[Outcome]) -> None:
+    """Run the seeds one after another on servers that they share."""
     cancel_once_on_signals()
     with ExitStack() as stack:
-        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="millstream-chaos-")))
+        folder = asked.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="millstream-chaos-")))
         stack.callback(ignore_signals)
         redis_folder = folder / "redis"
         redis_folder.mkdir(parents=True, exist_ok=True)
         console.print("starting Kafka and Valkey")
-        servers = Servers(
-            stack.enter_context(LocalKafka()),
-            stack.enter_context(LocalRedis(redis_folder, append_only=True)),
-            redis_folder,
-        )
-        for number, seed in enumerate(seeds, 1):
+        kafka = stack.enter_context(LocalKafka())
+        servers = Servers(kafka, stack.enter_context(LocalRedis(redis_folder, append_only=True)), redis_folder)
+        for number, seed in enumerate(asked.seeds, 1):
+            where = f"run {number} of {len(asked.seeds)}, seed {seed}"
             own = Path(tempfile.mkdtemp(prefix=f"seed-{seed}-", dir=folder))
-            kinds = ", ".join(planned.fault for planned in schedule(seed, events, faults))
-            with console.status("") as status:
-
-                def say(what: str, number: int = number, seed: int = seed) -> None:
-                    status.update(f"run {number} of {len(seeds)}, seed {seed}: {what}")
-
+            with console.status(where) as status:
                 outcome = await run_once(
-                    seed, servers, own, events=events, rate=rate, only=faults, broken=broken, say=say
+                    seed,
+                    servers,
+                    own,
+                    events=asked.events,
+                    rate=asked.rate,
+                    workers=asked.workers,
+                    only=asked.faults,
+                    broken=asked.broken,
+                    say=partial(_say, status, where),
                 )
             outcomes.append(outcome)
-            if ledger is not None:
-                append(ledger, outcome)
+            if asked.ledger is not None:
+                append(asked.ledger, outcome)
+            kinds = ", ".join(planned.fault for planned in schedule(seed, asked.events, asked.faults))
             wrong = "nothing wrong" if not outcome.bad else outcome.stuck or f"{outcome.bad:,} found"
-            console.print(f"run {number} of {len(seeds)}, seed {seed}: {kinds}: {wrong}, {outcome.took_s:.0f} s")
+            console.print(f"{where}: {kinds}: {wrong}, {outcome.took_s:.0f} s", soft_wrap=True)
             for example in outcome.examples:
-                console.print(f"  {example}")
+                console.print(f"  {example}", soft_wrap=True)
+
+
+def _say(status: Status, where: str, what: str) -> None:
+    status.update(f"{where}: {what}")
 
 
 def _table(outcomes: Sequence[Outcome]) -> Table:
