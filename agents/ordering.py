@@ -181,7 +181,7 @@ class Ordering:
 
     async def room(self) -> None:
         """Wait until a batch may be cut: for who leads, when the thread has taken the one before."""
-        while self.leads and self._ahead() >= _MOST_AHEAD:
+        while self.leads and not self._stopping and self._ahead() >= _MOST_AHEAD:
             self._moved.clear()
             await self._moved.wait()
         self._cut += 1
@@ -225,6 +225,7 @@ class Ordering:
         Everything else that waits is released.
         """
         self._stopping = True
+        self._moved.set()
         proposed = [waiting for waiting in self._unordered if waiting.proposed]
         self._release(self._order.waiting - sum(waiting.records for waiting in proposed))
         self._release(sum(waiting.records for waiting in self._unordered if waiting.chunk is None))

@@ -8,6 +8,7 @@ source ─▶ (Faust channel and agent) ─▶ intake ─▶ ordering ─▶ ste
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import sys
@@ -301,7 +302,7 @@ class Pipeline(Service):
         try:
             await self.parts.taking_part.begin(name, source.read_from, {name: source.topic_ids[name] for name in read})
             # lists go out meanwhile, but a slice that ended a block of training would wait
-            await loaded
+            await asyncio.shield(loaded)  # a stop must not cancel what another thread is at
         except Exception as error:
             self.failure.report(error)
         else:
@@ -320,16 +321,19 @@ class Pipeline(Service):
                 await parts.publisher.drain(_FLUSH_WITHIN_S)
         if self._begun:
             await self._snapshot()
-        await parts.taking_part.membership.commit(parts.publisher.settled)
-        await parts.taking_part.membership.leave()
-        await parts.source.stop()
-        await parts.publisher.stop()
+        await asyncio.gather(self._leave(), parts.source.stop(), parts.publisher.stop())
         await parts.thread.stop(_THREAD_ENDS_WITHIN_S)
-        await parts.reporter.write("stopped")
-        await asyncio.gather(*(topic.close(_CLOSE_WITHIN_S) for topic in self._kafka_topics()))
+        closing = (topic.close(_CLOSE_WITHIN_S) for topic in self._kafka_topics())
+        await asyncio.gather(parts.reporter.write("stopped"), *closing)
         await parts.redis.aclose()
         if self._seat is not None:
             self._seat.leave()
+
+    async def _leave(self) -> None:
+        membership = self.parts.taking_part.membership
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(membership.commit(self.parts.publisher.settled), _CLOSE_WITHIN_S)
+        await membership.leave()
 
     def _kafka_topics(self) -> list[DeadLetterTopic | ModelLog | RecommendationsTopic]:
         parts = self.parts

@@ -8,7 +8,6 @@ share a folder the one that leads takes them, and another only when it has not f
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from millstream.streams.beginnings import Positions
 from millstream.streams.errors import Unavailable
 
 from .made_with import made_with
-from .step_thread import StepThread
+from .step_thread import StepStopped, StepThread
 
 _SHARE_OF_TIME = 0.05
 _FEW_BYTES = 1 << 20
@@ -99,8 +98,12 @@ class Snapshots:
             if not self._leads() and await asyncio.to_thread(self._others_do):
                 continue
             began_s = time.monotonic()
-            with contextlib.suppress(SnapshotRefused):  # logged by `take`: learning goes on, a crash costs more replay
+            try:
                 await self.take()
+            except SnapshotRefused:  # logged by `take`: learning goes on, a crash costs more replay
+                pass
+            except StepStopped:
+                return
             took_s = time.monotonic() - began_s
 
     async def take(self) -> Path | None:

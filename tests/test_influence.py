@@ -14,7 +14,7 @@ from millstream.online_learning.step import Step
 from millstream.schemas.columns import InteractionColumns
 from millstream.schemas.records import Kind
 
-OWN = {"histories", "influence", "consumed_rows", "consumed_cells", "consumed_slab"}
+OWN = {"histories", "touched", "influence", "consumed_rows", "consumed_cells", "consumed_slab"}
 """Tables that only their user's lists read, or that none does."""
 CAPPED = replace(SMALL, shared_repeats=4, shared_repeat_s=3_600, shared_choices=20, shared_choice_s=60)
 HOUR_MS = 3_600_000

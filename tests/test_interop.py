@@ -230,7 +230,11 @@ async def test_recommendations_are_read_by_a_confluent_consumer(pipeline: Pipeli
     pipeline.send([b'{"user_id": "topic-user", "item_id": "i1"}'])
     await listed(pipeline, "topic-user", "i1")
     consumer = Consumer(
-        {"bootstrap.servers": pipeline.bootstrap, "group.id": pipeline.topic, "auto.offset.reset": "earliest"}
+        {
+            "bootstrap.servers": pipeline.bootstrap,
+            "group.id": f"{pipeline.topic}.reader",
+            "auto.offset.reset": "earliest",
+        }
     )
     consumer.subscribe([f"{pipeline.topic}.recs"])
     found: dict[str, Any] = {}
