@@ -30,6 +30,7 @@ PARTITIONS = 4
 _SESSION_S = 6.0
 _SNAPSHOTS_EVERY_S = 1.0
 _SETTLED_WITHIN_S = 120.0
+_BROKEN_SETTLES_WITHIN_S = 15.0
 _LOOK_EVERY_S = 0.05
 
 Say = Callable[[str], None]
@@ -149,8 +150,9 @@ async def run_once(
         ),
     )
     stuck, verdict = "", Verdict(0, 0, 0, 0, 0, 0)
+    settled_within_s = _BROKEN_SETTLES_WITHIN_S if broken else _SETTLED_WITHIN_S
     try:
-        verdict = await _carry_out(run, seed, workers, tuple(only), say)
+        verdict, stuck = await _carry_out(run, seed, workers, tuple(only), settled_within_s, say)
     except RunStuck as error:
         stuck = str(error)
     finally:
@@ -173,7 +175,10 @@ async def run_once(
     )
 
 
-async def _carry_out(run: _Run, seed: int, workers: int, only: tuple[Fault, ...], say: Say) -> Verdict:
+async def _carry_out(
+    run: _Run, seed: int, workers: int, only: tuple[Fault, ...], settled_within_s: float, say: Say
+) -> tuple[Verdict, str]:
+    """Return the verdict, and what did not come, if anything."""
     for _ in range(workers):
         run.workers.start()
     say(f"{workers} workers start")
@@ -185,16 +190,20 @@ async def _carry_out(run: _Run, seed: int, workers: int, only: tuple[Fault, ...]
         await run.faults.strike(planned.fault)
     await run.sender.reached(len(run.events.records))
     say("all sent; waiting until all is published")
-    await _settled(run)
+    stuck = ""
+    try:
+        await _settled(run, settled_within_s)
+    except RunStuck as error:  # judged all the same
+        stuck = str(error)
     summaries = [await worker.finish() for worker in list(run.workers.running)]
     run.workers.running.clear()
     say("comparing with what a fresh process makes of it")
     positions = await _positions(run)
-    return await asyncio.to_thread(judge, run.settings, summaries, positions)
+    return await asyncio.to_thread(judge, run.settings, summaries, positions), stuck
 
 
-async def _settled(run: _Run) -> None:
-    """Return when the workers say that everything is published."""
+async def _settled(run: _Run, within_s: float) -> None:
+    """Return when the workers say that everything is published. Raises `RunStuck`."""
     topic = run.settings.inputs[0].topic
 
     def is_published() -> bool:
@@ -208,7 +217,7 @@ async def _settled(run: _Run) -> None:
         alike = len(live) == len(run.workers.running) and len({status.seq for status in live}) == 1
         return there and alike and not any(status.stale_after_redis_loss or status.lag for status in live)
 
-    await run.workers.until(is_published, "every list published", _SETTLED_WITHIN_S)
+    await run.workers.until(is_published, "every list published", within_s)
 
 
 async def _positions(run: _Run) -> dict[str, int]:
