@@ -20,9 +20,7 @@ from millstream.streams.local_redis import LocalRedis
 
 SHOWS: dict[str, tuple[int, Fault, int, int]] = {
     "position": (3, "kill_leader", 1, 3_000),
-    "newer-wins": (31, "stop_leader", 2, 6_000),
     "rename": (31, "kill_in_snapshot", 1, 3_000),
-    "dedupe": (31, "join", 1, 2_000),
 }
 """By guard: a seed, a fault that the guard holds off, workers, and events with which that shows."""
 
