@@ -19,7 +19,6 @@ from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_redis import LocalRedis
 
 SHOWS: dict[str, tuple[int, Fault, int, int]] = {
-    "position": (3, "kill_leader", 1, 3_000),
     "rename": (31, "kill_in_snapshot", 1, 3_000),
 }
 """By guard: a seed, a fault that the guard holds off, workers, and events with which that shows."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from millstream.online_learning.config import LearningConfig
+from millstream.streams.errors import Unavailable
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_redis import LocalRedis
 from millstream.streams.redis_connection import connect
@@ -153,7 +154,7 @@ async def run_once(
     settled_within_s = _BROKEN_SETTLES_WITHIN_S if broken else _SETTLED_WITHIN_S
     try:
         verdict, stuck = await _carry_out(run, seed, workers, tuple(only), settled_within_s, say)
-    except RunStuck as error:
+    except Unavailable as error:
         stuck = str(error)
     finally:
         for task in run.tasks:

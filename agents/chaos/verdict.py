@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +21,8 @@ from millstream.schemas.decode import InteractionDecoder
 from millstream.schemas.mapping import InputMapping
 from millstream.schemas.order_records import Claim, decode_order
 from millstream.streams.settings import Settings
+from millstream.streams.topic_reading import read_to_end
 
-from .workers import RunStuck
-
-_FETCH_MS = 500
-_READ_WITHIN_S = 60.0
 _SHOWN = 5
 
 
@@ -61,23 +57,11 @@ class Verdict:
 
 
 def read_topic(bootstrap: str, topic: str) -> list[Read]:
-    """Return all records of a topic, as its partitions have them. Raises `RunStuck`."""
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, group_id=None)
-    try:
-        places = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        consumer.assign(places)
-        consumer.seek_to_beginning(*places)
-        ends = consumer.end_offsets(places)
-        found: list[Read] = []
-        deadline_s = time.monotonic() + _READ_WITHIN_S
-        while any(consumer.position(place) < ends[place] for place in places):
-            for place, records in consumer.poll(timeout_ms=_FETCH_MS).items():
-                found += [Read(place.partition, r.offset, r.timestamp, r.key or b"", r.value) for r in records]
-            if time.monotonic() > deadline_s:
-                raise RunStuck(f"topic {topic} could not be read to its end within {_READ_WITHIN_S:g} s")
-        return found
-    finally:
-        consumer.close()
+    """Return all records of a topic, as its partitions have them. Raises as `read_to_end` does."""
+    return [
+        Read(record.partition, record.offset, record.timestamp, record.key or b"", record.value)
+        for record in read_to_end(bootstrap, topic)
+    ]
 
 
 def order_end(bootstrap: str, topic: str) -> int:
@@ -91,7 +75,7 @@ def order_end(bootstrap: str, topic: str) -> int:
 
 
 def judge(settings: Settings, summaries: Sequence[Mapping[str, Any]], positions: Mapping[str, int]) -> Verdict:
-    """Compare everything; `positions` are those of the users' lists in Redis. Raises `RunStuck`."""
+    """Compare everything; `positions` are those of the users' lists in Redis. Raises as `read_topic` does."""
     bootstrap, topic = settings.kafka.bootstrap_servers, settings.inputs[0].topic
     events = read_topic(bootstrap, topic)
     of_user = _of_user(events)
