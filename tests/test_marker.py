@@ -7,27 +7,12 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from lists import slate
 
-from millstream.schemas.records import ScoredItem, Slate, Version
-from millstream.schemas.slates import EncodedSlate, encode_slate
 from millstream.streams.marker import Marker
 from millstream.streams.redis_connection import connect
 from millstream.streams.redis_keys import marker_key
 from millstream.streams.redis_topic import RedisTopic
-
-
-def slate(user: str, position: int) -> EncodedSlate:
-    return encode_slate(
-        Slate(
-            slate_id=f"{user}-{position}",
-            list="main",
-            user_id=user,
-            items=(ScoredItem("i", 1.0),),
-            version=Version(1, position, position),
-            as_of_ms=1_000,
-            generated_ts_ms=2_000,
-        )
-    )
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from lists import slate
 from redis.exceptions import RedisError
 from running import Pipeline, Worker, clicks, until
 
@@ -20,8 +21,7 @@ from millstream.agents.catalogue import catalogue_key, titles
 from millstream.agents.publisher import Publisher
 from millstream.agents.step_thread import SliceDone
 from millstream.schemas.item_sets import decode_item_set
-from millstream.schemas.records import ScoredItem, Slate, Version
-from millstream.schemas.slates import EncodedSlate, encode_slate
+from millstream.schemas.records import Version
 from millstream.streams.kept_off import KeptOff
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_redis import LocalRedis
@@ -32,20 +32,6 @@ from millstream.streams.redis_topic import RedisTopic
 
 THERE_WITHIN_S = 30.0
 """For 3,000 users and 50 items on a machine that does other work as well; alone it takes some 3 s."""
-
-
-def slate(user: str, position: int) -> EncodedSlate:
-    return encode_slate(
-        Slate(
-            slate_id=f"{user}-{position}",
-            list="main",
-            user_id=user,
-            items=(ScoredItem("i", 1.0),),
-            version=Version(1, position, position),
-            as_of_ms=1_000,
-            generated_ts_ms=2_000,
-        )
-    )
 
 
 @pytest.fixture
