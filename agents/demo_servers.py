@@ -132,18 +132,14 @@ def _settings_of_run(
     partitions: int,
     effort: Literal["adaptive", "full"],
 ) -> Settings:
-    topics = settings.topics
-    names = {
-        key: topics_prefix + getattr(topics, key)
-        for key in ("items", "recommendations", "dead_letters", "model_log", "control")
-    }
+    topics = settings.topics.prefixed(topics_prefix).model_copy(update={"partitions": partitions})
     kafka = {"group_id": group, **({"bootstrap_servers": bootstrap} if bootstrap else {})}
     return settings.model_copy(
         update={
             "kafka": settings.kafka.model_copy(update=kafka),
             "redis": settings.redis.model_copy(update={"url": url, "prefix": keys_prefix or settings.redis.prefix}),
             "inputs": (Input(topic=topics_prefix + INPUT),),
-            "topics": topics.model_copy(update={**names, "partitions": partitions}),
+            "topics": topics,
             "learning": replace(settings.learning, exclude_consumed=exclude_consumed),
             "snapshots": settings.snapshots.model_copy(update={"directory": snapshots, "start": "earliest"}),
             "worker": settings.worker.model_copy(update={"effort": effort}),

@@ -103,8 +103,6 @@ class Ordering:
         """Who we are in the log: another one each start."""
         self.leads = False
         """Whether the claim that stands last is ours."""
-        self.claims = 0
-        """Claims of ours that counted."""
         self.void = 0
         """Records read that did not count: of an epoch that was over, or not the next one."""
         self._log = log
@@ -147,11 +145,6 @@ class Ordering:
     def topic_ids(self) -> Mapping[str, str]:
         """The broker's UUIDs of the topics that the order is of."""
         return self._order.topic_ids
-
-    @property
-    def train_every(self) -> int:
-        """The effort of what is proposed: one event in so many trains the blend."""
-        return self._effort.train_every
 
     def begin(self, position: OrderPosition, positions: Mapping[Place, int]) -> None:
         """Follow the order from where a state stands in it."""
@@ -321,7 +314,6 @@ class Ordering:
     def _led_by(self, claim: Claim) -> None:
         led, self.leads = self.leads, claim.writer == self.writer
         if self.leads:
-            self.claims += 1
             _log.info("this worker decides the order now (epoch %d)", claim.epoch)
         elif led:
             _log.info("another worker decides the order now (epoch %d); this one follows", claim.epoch)

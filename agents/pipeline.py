@@ -292,21 +292,25 @@ class Pipeline(Service):
         await ready
         self._begun = True
         for part in (parts.ordering, parts.snapshots, parts.reporter, parts.similar, parts.upkeep, parts.taking_part):
-            self.add_future(part.run())
-        self.add_future(self._take_part(name, loaded))
+            self.add_future(self._guard(part.run()))
+        self.add_future(self._guard(self._take_part(name, loaded)))
+
+    async def _guard(self, work: Awaitable[None]) -> None:
+        """Whatever ends a part that should not end, ends the worker."""
+        try:
+            await work
+        except Exception as error:
+            self.failure.report(error)
 
     async def _take_part(self, name: str, loaded: Awaitable[None]) -> None:
         """Come to a role, beside the rest: a long way to catch up can be stopped like everything."""
         source = self.parts.source
         read = (*(each.topic for each in self._settings.inputs), self._settings.topics.items)
-        try:
-            await self.parts.taking_part.begin(name, source.read_from, {name: source.topic_ids[name] for name in read})
-            # lists go out meanwhile, but a slice that ended a block of training would wait
-            await asyncio.shield(loaded)  # a stop must not cancel what another thread is at
-        except Exception as error:
-            self.failure.report(error)
-        else:
-            self.parts.reporter.state = "running"
+        await self.parts.taking_part.begin(name, source.read_from, {name: source.topic_ids[name] for name in read})
+        # lists go out meanwhile, but a slice that ended a block of training would wait; a stop must not cancel what
+        # another thread is at
+        await asyncio.shield(loaded)
+        self.parts.reporter.state = "running"
 
     async def on_stop(self) -> None:
         """Stop reading, publish what is on its way, take a snapshot, close; within about five seconds."""

@@ -84,6 +84,8 @@ class Upkeep:
         self._taken: list[str] = []
         self._lost: list[str] = []
         self._whole_to: dict[int, int] = {}
+        self._has_lost = False
+        """Whether Redis has lost something and it is not known yet what."""
         self._all_lost = False
         self._began_s: float | None = None
         self._count = 0
@@ -141,9 +143,10 @@ class Upkeep:
             await asyncio.sleep(_BEHIND_S)
         self._marker.held |= new
         missing = await self._thread.call(lambda step: self._list(step, partitions, new, published))
+        # the last that Redis can refuse: then all of this is done again
+        await self._marker.put_back(missing.unmarked)
         self._marker.owned = partitions
         self._marker.held &= partitions
-        await self._marker.put_back(missing.unmarked)
         self._whole_to.update(dict.fromkeys(new, missing.seq))
         if missing.unmarked and missing.users:
             self._lose(missing.users, gone=True)
@@ -160,13 +163,15 @@ class Upkeep:
         return _missing(new, published, step)
 
     async def _look(self, whole_to: Mapping[int, int] | None = None) -> None:
-        if not await self._marker.look(whole_to):
+        self._has_lost = await self._marker.look(whole_to) or self._has_lost
+        if not self._has_lost:
             return
         published = await self._marker.published() or {}
         owned = self._marker.owned
         missing = await self._thread.call(partial(_missing, owned, published))
-        self._whole_to.update(dict.fromkeys(owned, missing.seq))
         await self._marker.put_back(missing.unmarked)
+        self._has_lost = False
+        self._whole_to.update(dict.fromkeys(owned, missing.seq))
         self._lose(missing.users, gone=not owned.isdisjoint(missing.unmarked))
 
     def _lose(self, users: Sequence[str], *, gone: bool) -> None:

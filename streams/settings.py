@@ -201,6 +201,11 @@ class Topics(_Section):
     retention_ms: int = Field(default=-1, ge=-1)
     """Retention of inputs we create; -1 keeps everything, so that any rebuild sees all of it."""
 
+    def prefixed(self, prefix: str) -> Topics:
+        """Return the same with `prefix` before every name."""
+        names = {name: value for name in Topics.model_fields if isinstance(value := getattr(self, name), str)}
+        return self.model_copy(update={name: f"{prefix}{topic}" for name, topic in names.items()})
+
 
 class Snapshots(_Section):
     """Where state is kept, and where to begin without it."""

@@ -105,7 +105,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
         spec(names.items, "the catalogue in", "item_id", compact | lags, "cleanup.policy"),
         spec(names.recommendations, "refreshed lists out", "LIST:USER", compact, "cleanup.policy"),
         spec(names.dead_letters, "what could not be used", "topic-partition-offset", delete | {"retention.ms": kept}),
-        spec(names.model_log, "the learner's claims", "", kept_forever, "cleanup.policy", "retention.ms", one=True),
+        spec(names.model_log, "the order of events", "", kept_forever, "cleanup.policy", "retention.ms", one=True),
         spec(names.control, "what operators ask", "", kept_forever, "cleanup.policy", one=True),
     ]
     once: dict[str, TopicSpec] = {}

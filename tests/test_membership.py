@@ -26,14 +26,7 @@ def settings(kafka: LocalKafka, topic_name: str) -> Settings:
     made = Settings(
         kafka=Kafka(bootstrap_servers=kafka.bootstrap, group_id=topic_name, session_timeout_ms=int(SESSION_S * 1000)),
         inputs=({"topic": f"{topic_name}.views"}, {"topic": f"{topic_name}.orders"}),  # type: ignore[arg-type]  # validated
-        topics=Topics(
-            items=f"{topic_name}.items",
-            recommendations=f"{topic_name}.recs",
-            dead_letters=f"{topic_name}.dlq",
-            model_log=f"{topic_name}.order",
-            control=f"{topic_name}.control",
-            partitions=4,
-        ),
+        topics=Topics(partitions=4).prefixed(f"{topic_name}."),
     )
     ensure_topics(made)
     return made

@@ -186,7 +186,7 @@ def test_what_is_absent_at_the_start_is_named_in_one_line(pipeline: Pipeline, ab
 
 
 async def test_a_start_that_fails_leaves_the_snapshot_as_it_was(pipeline: Pipeline) -> None:
-    """What a snapshot says of unpublished lists and topics survives a start without Kafka."""
+    """What a snapshot says of the order and of topics survives a start without Kafka."""
     with pipeline.worker() as worker:
         await worker.running()
         pipeline.send(clicks(10))

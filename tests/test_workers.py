@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from kafka import KafkaConsumer
 from running import Pipeline, Worker, clicks, until
 
 from millstream.online_learning.config import LearningConfig
@@ -23,6 +22,7 @@ from millstream.schemas.mapping import InputMapping
 from millstream.schemas.order_records import decode_order
 from millstream.schemas.records import Version
 from millstream.streams.local_kafka import LocalKafka
+from millstream.streams.topic_reading import read_to_end
 
 PARTITIONS = 4
 FRESH_WITHIN_S = 20.0
@@ -37,12 +37,8 @@ def shared(kafka: LocalKafka, redis_url: str, prefix: str, topic_name: str, tmp_
 
 def read_all(pipeline: Pipeline, topic: str) -> list[tuple[int, int, int, bytes]]:
     """Every record of a topic: partition, offset, timestamp, value."""
-    consumer = KafkaConsumer(
-        topic, bootstrap_servers=pipeline.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=2_000
-    )
-    found = [(record.partition, record.offset, record.timestamp, record.value) for record in consumer]
-    consumer.close()
-    return found
+    found = read_to_end(pipeline.bootstrap, topic)
+    return [(record.partition, record.offset, record.timestamp, record.value) for record in found]
 
 
 def folded(pipeline: Pipeline) -> tuple[str, int, int]:
