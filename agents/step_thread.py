@@ -103,12 +103,18 @@ class _Run:
     """Of a part what is still to be applied."""
 
     chunk: Chunk
-    lists: NDArray[np.bool_] | None
-    """After which events a list is made, shape (events,); None: none is."""
     records: int
     train_every: int
     after: OrderPosition
     ordered_ms: int
+    lists: NDArray[np.bool_] | None = None
+    """After which events a list is made, shape (events,); None: none is."""
+
+    def listed(self, whether: bool) -> _Run:
+        """Return the same with a list after each user's last event, or with none."""
+        if whether == (self.lists is not None):
+            return self
+        return replace(self, lists=last_of_each_user(self.chunk.columns) if whether else None)
 
     def split(self, events: int) -> tuple[_Run, _Run | None]:
         """Return the first so many events, and what is left."""
@@ -286,11 +292,11 @@ class StepThread(Generic[S]):
     def _apply(self, step: S, batch: Sequence[Part]) -> None:
         slice_ = self._slice(batch[0].train_every)
         for part in batch:
-            lists = last_of_each_user(part.chunk.columns) if self._is_listed(part.chunk) else None
             self.train_every = part.train_every
-            rest: _Run | None = _Run(part.chunk, lists, *part[1:])
+            rest: _Run | None = _Run(*part)
             while rest is not None and not self._abandoned:
-                run, rest = rest.split(slice_.room)
+                # a call between two slices may have changed it, and counts on it from the next event on
+                run, rest = rest.listed(self._is_listed(rest.chunk)).split(slice_.room)
                 self._learn(step, run, slice_, is_last=rest is None)
                 if rest is None:
                     self.order_position = run.after

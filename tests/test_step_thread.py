@@ -250,6 +250,29 @@ async def test_lists_are_made_of_the_partitions_asked_for() -> None:
     assert [done.listed_to for done in run.done] == [0, 0, 20, 0]
 
 
+@pytest.mark.parametrize(("before", "after"), [(set(), {0}), ({0}, set())])
+async def test_whose_lists_are_made_may_change_within_a_part(before: set[int], after: set[int]) -> None:
+    """What comes after the call is listed, or is not, though its part was begun otherwise."""
+    applying, asked = threading.Event(), threading.Event()
+    async with running(FakeStep(before=lambda: applying.set() or asked.wait(10))) as run:
+        run.thread.listed = frozenset(before)
+        submit(run, chunk(["a", "b"] * 10), records=20)
+        assert applying.wait(10)
+        seq = asyncio.ensure_future(run.thread.call(lambda step: _list(run.thread, after, step)))
+        await asyncio.sleep(0)
+        asked.set()
+        assert await seq == 8
+        await run.thread.stop()
+    listed = [slate.user_id for done in run.done for slate in done.slates]
+    assert (listed, run.done[-1].listed_to) == ((["a", "b"], 20) if after else ([], 0))
+
+
+def _list(thread: StepThread[FakeStep], partitions: set[int], step: FakeStep) -> int:
+    """Make these partitions' lists from now on; return the number of the last event before."""
+    thread.listed = frozenset(partitions)
+    return sum(map(len, step.slices))
+
+
 async def test_abandoned_chunks_are_not_learned() -> None:
     """After `abandon` the slice under way ends, what is queued is dropped, and submitting drops too."""
     applying, let_go = threading.Event(), threading.Event()
