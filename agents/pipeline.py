@@ -20,6 +20,7 @@ import redis.asyncio
 from faust import Service
 from redis.exceptions import RedisError
 
+from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.step import Step
 from millstream.schemas.decode import InteractionDecoder
 from millstream.schemas.mapping import InputMapping
@@ -45,7 +46,7 @@ from .ordering import Ordering
 from .publisher import Publisher
 from .reporter import Reporter
 from .resume import Resumed, resume
-from .seat import Seat
+from .seat import Seat, seats_of
 from .similar_items import SimilarItems
 from .snapshots import SnapshotRefused, Snapshots
 from .status import Gauges, by_topic
@@ -162,7 +163,7 @@ def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipel
     intake = Intake(decoders, dead_letters, ordering, failure)
     snapshots = Snapshots(
         thread,
-        settings.snapshots.directory,
+        open_store(settings.snapshots.directory),
         every_s=settings.snapshots.every_s,
         keep=settings.snapshots.keep,
         leads=lambda: ordering.leads,
@@ -266,16 +267,16 @@ class Pipeline(Service):
         gc.freeze()
         parts = self.parts
         await self._reach_redis(parts.redis.ping())
-        parts.snapshots.check_directory()
-        directory = self._settings.snapshots.directory
+        parts.snapshots.check()
+        store = open_store(self._settings.snapshots.directory)
         inputs = [each.topic for each in self._settings.inputs]
-        resumed = await asyncio.to_thread(resume, self._settings.learning, directory, inputs)
+        resumed = await asyncio.to_thread(resume, self._settings.learning, store, inputs)
         if resumed.path is not None:
             parts.source.resume(resumed.positions, resumed.topic_ids)
         parts.ordering.begin(resumed.order_position, resumed.positions)
         loaded = asyncio.wrap_future(resumed.step.warm_up())
         parts.snapshots.follow(resumed.copy, resumed.chain)
-        self._seat = Seat(directory)
+        self._seat = Seat(seats_of(store))
         name = self._settings.kafka.group_instance_id or self._seat.name
         parts.reporter.worker = name
         await self._reach_redis(parts.upkeep.begin(name))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.live_copy import LiveCopy
 from millstream.online_learning.order import OrderPosition
 from millstream.online_learning.snapshot import Chain, Stored, open_snapshot, points
 from millstream.online_learning.snapshot_file import UnreadableSnapshot
-from millstream.online_learning.snapshot_store import Folder
+from millstream.online_learning.snapshot_store import Store
 from millstream.online_learning.step import INTERACTIONS, Step
 from millstream.streams.errors import Unavailable
 
@@ -42,14 +41,14 @@ class Resumed:
     """Where the state stands in the order."""
 
 
-def resume(config: LearningConfig, directory: Path, inputs: Sequence[str] = (INTERACTIONS,)) -> Resumed:
+def resume(config: LearningConfig, store: Store, inputs: Sequence[str] = (INTERACTIONS,)) -> Resumed:
     """Return the step of the newest snapshot that can be read, or an empty one where there is none.
 
     One that cannot be read is named in the log, and the one before is used. Raises `SnapshotUnusable`.
     """
-    store = Folder(directory)
     refused: UnreadableSnapshot | None = None
     for point in reversed(points(store)):
+        place = f"{store.address}/{point.name}"
         try:
             saved = open_snapshot(store, point.name)
             step = Step.load(config, saved, inputs)
@@ -59,26 +58,26 @@ def resume(config: LearningConfig, directory: Path, inputs: Sequence[str] = (INT
             continue
         except ValueError as error:
             raise SnapshotUnusable(
-                f"{directory / point.name}: {error} (move {directory} away to learn anew from the log)"
+                f"{place}: {error} (move {store.address} away to learn anew from the log)"
             ) from error
         if refused is not None:
-            _log.warning("going on from %s in its place; what came since is read again", directory / point.name)
+            _log.warning("going on from %s in its place; what came since is read again", place)
         for line in differences(saved.header.get("made_with", {})):
-            _log.warning("%s: %s; what is learned on may differ in the last digit", directory / point.name, line)
+            _log.warning("%s: %s; what is learned on may differ in the last digit", place, line)
         meta = saved.header["meta"]
         begun = {(topic, partition): offset for topic, partition, offset in meta.get("begun", [])}
         return Resumed(
             step=step,
             copy=LiveCopy(step),
             chain=Chain.of(saved) if isinstance(saved, Stored) else Chain(),
-            path=str(directory / point.name),
+            path=place,
             positions=begun | step.positions | step.catalogue,
             topic_ids=dict(meta.get("topic_ids", {})),
             order_position=OrderPosition(*meta.get("order", ())),
         )
     if refused is not None:
         raise SnapshotUnusable(
-            f"{directory}: no snapshot in it can be read, the oldest: {refused} (or move the folder away to learn anew "
+            f"{store.address}: no snapshot in it can be read, the oldest: {refused} (or move them away to learn anew "
             "from the log)"
         )
     step = Step(config, inputs)

@@ -1,16 +1,29 @@
 """The seat of a worker: a name in the group that is its own while it runs, and the next one's after it.
 
 A worker that was killed is started again under the name it had, so that Kafka knows it at once and nobody waits for a
-session to time out. Seats are files beside the snapshots; the operating system unlocks one when its process ends.
+session to time out. Seats are files beside the snapshots; where those lie elsewhere, with what this machine keeps. The
+operating system unlocks one when its process ends.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import os
 import secrets
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
+
+from millstream.online_learning.snapshot_store import Folder, Store
+
+
+def seats_of(store: Store) -> Path:
+    """Return the folder of the seats of workers that keep their snapshots there."""
+    if isinstance(store, Folder):
+        return Path(store.address)
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return state / "millstream" / hashlib.blake2b(store.address.encode(), digest_size=8).hexdigest()
 
 
 class Seat:

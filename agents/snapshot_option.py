@@ -11,8 +11,10 @@ from typing import TypeVar
 
 import click
 
-from millstream.online_learning.snapshot import Dump, list_snapshots, read_snapshot
+from millstream.online_learning.snapshot import Dump, points, read_dump
 from millstream.online_learning.snapshot_file import UnreadableSnapshot
+from millstream.online_learning.snapshot_remote import open_store
+from millstream.online_learning.snapshot_store import Folder, Store
 from millstream.streams.settings import load_settings
 
 from .errors import Problem
@@ -27,23 +29,29 @@ snapshot_option = click.option(
 )
 
 
-def read_out(file: Path | None, tables: Collection[str], readout: Callable[[Dump], T]) -> tuple[Path, T]:
+def read_out(file: Path | None, tables: Collection[str], readout: Callable[[Dump], T]) -> tuple[str, T]:
     """Return the file that was read and what `readout` makes of its `tables`. Raises `Problem`, and `WrongSettings`."""
-    path = file or _newest()
+    place = "snapshots.directory"
     try:
-        return path, readout(read_snapshot(path, tables))
+        store, name = _newest() if file is None else (Folder(file.parent), file.name)
+        place = f"{store.address}/{name}"
+        return place, readout(read_dump(store, name, tables))
+    except Problem:
+        raise
+    except OSError as error:
+        raise Problem(f"{place}: {error}") from error
     except UnreadableSnapshot as error:
         raise Problem(str(error)) from error
     except ValueError as error:
-        raise Problem(f"{path}: {error} (or read it with the version that wrote it)") from error
+        raise Problem(f"{place}: {error} (or read it with the version that wrote it)") from error
 
 
-def _newest() -> Path:
-    directory = load_settings().snapshots.directory
-    paths = list_snapshots(directory)
-    if not paths:
+def _newest() -> tuple[Store, str]:
+    store = open_store(load_settings().snapshots.directory)
+    found = points(store)
+    if not found:
         raise Problem(
-            f"snapshots.directory = {str(directory)!r}: no snapshot there; run `millstream worker`, which takes one "
+            f"snapshots.directory = {store.address!r}: no snapshot there; run `millstream worker`, which takes one "
             "every few seconds, or name a file with --snapshot"
         )
-    return paths[-1]
+    return store, found[-1].name

@@ -11,13 +11,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from millstream.online_learning.live_copy import Changes, LiveCopy, Moment
 from millstream.online_learning.snapshot import Chain, Point, forget, next_turn, points
 from millstream.online_learning.snapshot_file import SnapshotWriter
-from millstream.online_learning.snapshot_store import Folder, Store, Writing
+from millstream.online_learning.snapshot_store import Store, Writing
 from millstream.online_learning.step import Step
 from millstream.streams.beginnings import Positions
 from millstream.streams.errors import Unavailable
@@ -44,16 +43,16 @@ class Snapshots:
     def __init__(
         self,
         thread: StepThread[Step],
-        directory: Path,
+        store: Store,
         *,
         every_s: float,
         keep: int,
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.last: Path | None = None
+        self.last: str | None = None
+        """Name of the last one taken."""
         self._thread = thread
-        self._directory = directory
-        self._store: Store = Folder(directory)
+        self._store = store
         self._every_s = every_s
         self._keep = keep
         self._leads = leads
@@ -77,13 +76,10 @@ class Snapshots:
             "begun": [[topic, partition, offset] for (topic, partition), offset in begun.items()],
         }
 
-    def check_directory(self) -> None:
-        """Raise `SnapshotRefused` if files cannot be made in the folder: known at the start, not after an hour."""
-        probe = self._directory / ".writable"
+    def check(self) -> None:
+        """Raise `SnapshotRefused` if files cannot be made there: known at the start, not after an hour."""
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            self._store.check()
         except OSError as error:
             raise SnapshotRefused(self._refusal(error)) from error
 
@@ -106,8 +102,8 @@ class Snapshots:
                 return
             took_s = time.monotonic() - began_s
 
-    async def take(self) -> Path | None:
-        """Write a snapshot of the state as it is now; return its path, or the last one's if nothing has changed.
+    async def take(self) -> str | None:
+        """Write a snapshot of the state as it is now; return its name, or the last one's if nothing has changed.
 
         Raises `SnapshotRefused` when it cannot be written, `StepStopped` when there is no state to copy any more.
         """
@@ -155,7 +151,7 @@ class Snapshots:
             made.give_up()
             raise
         self._chain.add((point.name, crc), out.bytes, whole)
-        self.last = self._directory / point.name
+        self.last = point.name
         self._saved = _positions(moment)
 
     def _moment(self, copy: LiveCopy) -> Moment:
@@ -182,8 +178,8 @@ class Snapshots:
 
     def _refusal(self, error: OSError) -> str:
         return (
-            f"snapshots.directory = {str(self._directory)!r}: no snapshot can be written there ({error}); give the "
-            "worker a folder it may write to, with room"
+            f"snapshots.directory = {self._store.address!r}: no snapshot can be written there ({error}); give the "
+            "worker a place it may write to, with room"
         )
 
 

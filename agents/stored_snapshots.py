@@ -6,14 +6,13 @@ To verify one is to read it as a start does: the checksum of every frame, then t
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.live_copy import write_whole
 from millstream.online_learning.snapshot import Point, Saved, Stored, open_snapshot, points
 from millstream.online_learning.snapshot_file import UnreadableSnapshot
-from millstream.online_learning.snapshot_store import Folder
+from millstream.online_learning.snapshot_store import Store
 from millstream.online_learning.step import Step
 
 
@@ -35,14 +34,13 @@ class Entry:
     """Why it cannot be read; None: nothing is known against it."""
 
 
-def entries(directory: Path) -> list[Entry]:
-    """Return what lies in the folder, oldest first; of each the header is looked at, and that nothing is missing."""
-    store = Folder(directory)
-    return [_entry(store, directory, point) for point in points(store)]
+def entries(store: Store) -> list[Entry]:
+    """Return what lies in a store, oldest first; of each the header is looked at, and that nothing is missing."""
+    return [_entry(store, point) for point in points(store)]
 
 
-def _entry(store: Folder, directory: Path, point: Point) -> Entry:
-    size = (directory / point.name).stat().st_size
+def _entry(store: Store, point: Point) -> Entry:
+    size = store.size(point.name)
     try:
         saved = open_snapshot(store, point.name)
     except UnreadableSnapshot as error:
@@ -59,31 +57,31 @@ def _entry(store: Folder, directory: Path, point: Point) -> Entry:
     )
 
 
-def verify(directory: Path, name: str) -> str:
+def verify(store: Store, name: str) -> str:
     """Return the state hash of a snapshot, read whole. Raises `UnreadableSnapshot` where it is not what it says."""
-    return _read(directory, name)[1]
+    return _read(store, name)[1]
 
 
-def restore(directory: Path, name: str) -> str:
+def restore(store: Store, name: str) -> str:
     """Write the state of a snapshot once more, as the newest one, and whole; return that file's name.
 
     Nothing is removed. Raises `UnreadableSnapshot`, and `OSError` where it cannot be written.
     """
-    saved, state_hash, step = _read(directory, name)
+    saved, state_hash, step = _read(store, name)
     kept: dict[str, Any] = {key: saved.header[key] for key in ("meta", "made_with") if key in saved.header}
-    return write_whole(step, Folder(directory), {**kept, "state_hash": state_hash}).name
+    return write_whole(step, store, {**kept, "state_hash": state_hash}).name
 
 
-def _read(directory: Path, name: str) -> tuple[Saved, str, Step]:
-    saved = open_snapshot(Folder(directory), name)
+def _read(store: Store, name: str) -> tuple[Saved, str, Step]:
+    saved = open_snapshot(store, name)
     try:
         topics = sorted({topic for topic, _, _ in saved.header["positions"]})
         step = Step.load(_config(saved.header["config"]), saved, topics)
     except (LookupError, TypeError) as error:
-        raise UnreadableSnapshot(f"{directory / name}: its header lacks something ({error})") from error
+        raise UnreadableSnapshot(f"{store.address}/{name}: its header lacks something ({error})") from error
     state_hash, named = step.state_hash(), saved.header.get("state_hash")
     if named is not None and named != state_hash:
-        raise UnreadableSnapshot(f"{directory / name}: the state it holds is {state_hash}, it says {named}")
+        raise UnreadableSnapshot(f"{store.address}/{name}: the state it holds is {state_hash}, it says {named}")
     return saved, state_hash, step
 
 

@@ -209,10 +209,12 @@ def open_snapshot(store: Store, name: str) -> Saved:
 
 def read_snapshot(path: Path, tables: Collection[str] | None = None) -> Dump:
     """Return a copy of a snapshot, with `tables` only the arrays of these. Raises `UnreadableSnapshot`."""
-    store = Folder(path.parent)
-    if _is_zip(store, path.name):
-        return _dump(store, path.name, tables)
-    return Stored(store, path.name).dump(tables)
+    return read_dump(Folder(path.parent), path.name, tables)
+
+
+def read_dump(store: Store, name: str, tables: Collection[str] | None = None) -> Dump:
+    """Return a copy of a snapshot, with `tables` only the arrays of these. Raises `UnreadableSnapshot`."""
+    return _dump(store, name, tables) if _is_zip(store, name) else Stored(store, name).dump(tables)
 
 
 def list_snapshots(directory: Path) -> list[Path]:

@@ -1,4 +1,7 @@
-"""Where the files of snapshots lie: a folder. A file is there whole or not at all."""
+"""Where the files of snapshots lie: a folder. A file is there whole or not at all.
+
+Other places than folders of this machine: `snapshot_remote`.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,14 @@ class Store(Protocol):
     def address(self) -> str:
         """What people know it by."""
 
+    def check(self) -> None:
+        """Raise `OSError` if no file can be made here."""
+
     def names(self) -> list[str]:
         """Return the names of all files that are whole."""
+
+    def size(self, name: str) -> int:
+        """Return the bytes of a file."""
 
     def open(self, name: str) -> BinaryIO:
         """Open a file to read and to seek in."""
@@ -55,11 +64,22 @@ class Folder:
         """The folder's path."""
         return str(self._directory)
 
+    def check(self) -> None:
+        """Raise `OSError` if no file can be made here."""
+        probe = self._directory / ".writable"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+
     def names(self) -> list[str]:
         """Return the names of all files that are whole."""
         if not self._directory.is_dir():
             return []
         return [entry.name for entry in os.scandir(self._directory) if not entry.name.endswith(f".{_PARTIAL}")]
+
+    def size(self, name: str) -> int:
+        """Return the bytes of a file."""
+        return (self._directory / name).stat().st_size
 
     def open(self, name: str) -> BinaryIO:
         """Open a file to read and to seek in."""

@@ -76,6 +76,23 @@ def _redis_url(url: str) -> str:
     return url
 
 
+def _snapshot_address(address: str) -> str:
+    """Refuse an address that no driver is installed for."""
+    protocol, is_address, _ = address.partition("://")
+    if is_address:
+        from fsspec import get_filesystem_class  # type: ignore[import-untyped]  # no types; of few people's concern
+
+        try:
+            get_filesystem_class(protocol)
+        except ImportError as error:
+            raise ValueError(f"{error} beside Millstream") from error
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; must be a folder or an address that fsspec knows, as s3://bucket/path"
+            ) from error
+    return address
+
+
 def _lists_from_text(found: object) -> object:
     """Read `lists` as JSON where a variable gives it: what is inside a dataclass comes as text."""
     if isinstance(found, dict) and isinstance(found.get("lists"), str):
@@ -210,7 +227,8 @@ class Topics(_Section):
 class Snapshots(_Section):
     """Where state is kept, and where to begin without it."""
 
-    directory: Path = Path("snapshots")
+    directory: Annotated[str, AfterValidator(_snapshot_address)] = "snapshots"
+    """A folder, or an address that fsspec knows, as `s3://bucket/path`."""
     every_s: float = Field(default=5.0, gt=0)
     keep: int = Field(default=2, ge=1)
     """Whole ones; each with the changes that came after it."""

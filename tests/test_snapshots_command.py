@@ -83,11 +83,11 @@ def test_verifying_finds_what_the_list_does_not(hashes: list[str]) -> None:
 def test_going_back_makes_the_older_one_the_newest(hashes: list[str]) -> None:
     """The next start goes on from its state; the others are still there."""
     first = list_snapshots(DIRECTORY)[0]
-    assert resume(SMALL, DIRECTORY).step.state_hash() == hashes[1]
+    assert resume(SMALL, Folder(DIRECTORY)).step.state_hash() == hashes[1]
     restored = answer("--restore", first.name)["restored"]
     assert restored == list_snapshots(DIRECTORY)[-1].name
     assert len(list_snapshots(DIRECTORY)) == 3
-    assert resume(SMALL, DIRECTORY).step.state_hash() == hashes[0]
+    assert resume(SMALL, Folder(DIRECTORY)).step.state_hash() == hashes[0]
     assert not any(each["problem"] for each in answer("--verify")["snapshots"])
 
 

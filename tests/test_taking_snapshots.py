@@ -30,13 +30,13 @@ class Running:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.resumed: Resumed = resume(CONFIG, directory)
+        self.resumed: Resumed = resume(CONFIG, Folder(directory))
         self.learned = self.resumed.step.seq
         self.raised: list[BaseException] = []
         self.thread: StepThread[Step] = StepThread(slice_ms=10, done=lambda _: None, failed=self.raised.append)
         self.snapshots = Snapshots(
             self.thread,
-            directory,
+            Folder(directory),
             every_s=60,
             keep=2,
         )
@@ -85,7 +85,7 @@ async def test_the_first_is_whole_and_the_next_hold_what_changed(running: Runnin
         await again.thread.stop()
     last = SnapshotFile(store, list_snapshots(running.directory)[-1].name)
     assert last.after == (files[-1].name, files[-1].crc)
-    assert last.header["state_hash"] == hashes[-1] == resume(CONFIG, running.directory).step.state_hash()
+    assert last.header["state_hash"] == hashes[-1] == resume(CONFIG, Folder(running.directory)).step.state_hash()
 
 
 async def test_one_that_cannot_be_read_is_named_and_the_one_before_is_used(
@@ -101,7 +101,7 @@ async def test_one_that_cannot_be_read_is_named_and_the_one_before_is_used(
     content[len(content) // 2] ^= 1
     last.write_bytes(content)
     with caplog.at_level(logging.WARNING):
-        resumed = resume(CONFIG, running.directory)
+        resumed = resume(CONFIG, Folder(running.directory))
     assert resumed.step.state_hash() == before
     assert resumed.path == str(first)
     assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
@@ -110,7 +110,7 @@ async def test_one_that_cannot_be_read_is_named_and_the_one_before_is_used(
     ]
     first.write_bytes(first.read_bytes()[:-1])
     with pytest.raises(SnapshotUnusable, match=f"no snapshot in it can be read, the oldest: {first}: damaged"):
-        resume(CONFIG, running.directory)
+        resume(CONFIG, Folder(running.directory))
 
 
 def _frame_at(content: bytes | bytearray) -> int:
@@ -134,7 +134,8 @@ async def test_after_a_full_disk_the_next_is_whole(running: Running, monkeypatch
     assert len(list(running.directory.glob("*.snapshot"))) == 1
     assert not list(running.directory.glob("*.partial"))
     now = await running.learn(5)
-    path = await running.snapshots.take()
-    assert path is not None
-    assert SnapshotFile(Folder(running.directory), path.name).after is None
-    assert read_snapshot(path).header["state_hash"] == now == resume(CONFIG, running.directory).step.state_hash()
+    name = await running.snapshots.take()
+    assert name is not None
+    assert SnapshotFile(Folder(running.directory), name).after is None
+    assert read_snapshot(running.directory / name).header["state_hash"] == now
+    assert resume(CONFIG, Folder(running.directory)).step.state_hash() == now

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -88,7 +89,7 @@ def _rename() -> None:
         header, layout = await self._thread.call(begin)
         if not self._chain.is_long:
             header["after"] = self._chain.after
-        path = self._directory / Point.at(next_turn(self._store), header["seq"]).name
+        path = Path(self._store.address) / Point.at(next_turn(self._store), header["seq"]).name
         with path.open("wb") as file:
             SnapshotWriter(file).end({**header, "state_hash": ""}, layout)
         await write(self, copy)

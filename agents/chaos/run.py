@@ -101,7 +101,7 @@ def settings_of(name: str, servers: Servers, folder: Path) -> Settings:
         inputs=(Input(topic=f"{name}.events"),),
         topics=Topics(partitions=PARTITIONS).prefixed(f"{name}."),
         learning=LearningConfig(max_users=4_000, max_items=1_000),
-        snapshots=Snapshots(directory=folder / "snapshots", every_s=_SNAPSHOTS_EVERY_S, start="earliest"),
+        snapshots=Snapshots(directory=str(folder / "snapshots"), every_s=_SNAPSHOTS_EVERY_S, start="earliest"),
         worker=Worker(effort="full"),
     )
 
@@ -137,7 +137,7 @@ async def run_once(
             servers.kafka,
             servers.redis,
             servers.redis_folder,
-            settings.snapshots.directory,
+            Path(settings.snapshots.directory),
             watcher,
             _SESSION_S,
             partial(asyncio.to_thread, order_end, bootstrap, settings.topics.model_log),

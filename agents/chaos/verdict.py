@@ -15,6 +15,7 @@ from kafka import KafkaConsumer, TopicPartition  # type: ignore[import-untyped]
 
 from millstream.agents.resume import resume
 from millstream.online_learning.order import FollowedOrder, OrderPosition
+from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.step import Step
 from millstream.schemas.columns import Chunk
 from millstream.schemas.decode import InteractionDecoder
@@ -84,7 +85,7 @@ def judge(settings: Settings, summaries: Sequence[Mapping[str, Any]], positions:
     uncovered = sum(max(0, end - order.ordered.get((topic, place), 0)) for place, end in ends.items())
     fresh = _folded(settings, order, events)
     expected = fresh.state_hash()
-    counted = _counted(resume(settings.learning, settings.snapshots.directory, [topic]).step)
+    counted = _counted(resume(settings.learning, open_store(settings.snapshots.directory), [topic]).step)
     stale = {user: last for user, last in _last(events).items() if positions.get(user, 0) < last}
     examples = [
         f"{user}: the list stands at {positions.get(user)}, the last event before {stale[user]}" for user in stale

@@ -15,6 +15,8 @@ import redis
 from rich.console import Console
 from rich.markup import escape
 
+from millstream.online_learning.snapshot_remote import open_store
+from millstream.online_learning.snapshot_store import Folder
 from millstream.streams.kafka_jars import missing_programs
 from millstream.streams.kafka_probe import answering_broker
 from millstream.streams.keying import spread_users
@@ -22,6 +24,7 @@ from millstream.streams.settings import DEFAULT_FILE, Settings, WrongSettings, l
 from millstream.streams.topics import PartitionLag, describe_topics, lag
 
 _ANSWER_WITHIN_S = 3.0
+_NAME_ANOTHER = "name a writable folder or address in MILLSTREAM_SNAPSHOTS__DIRECTORY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +111,17 @@ def _redis(settings: Settings) -> Finding:
 
 
 def _snapshots(settings: Settings) -> Finding:
-    folder = settings.snapshots.directory.absolute()
+    store = open_store(settings.snapshots.directory)
+    if not isinstance(store, Folder):
+        try:
+            store.check()
+        except OSError as error:
+            return Finding("snapshots", False, f"{store.address} cannot be written: {error}", _NAME_ANOTHER)
+        return Finding("snapshots", True, f"go to {store.address}")
+    folder = Path(store.address).absolute()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        return Finding(
-            "snapshots",
-            False,
-            f"{folder} cannot be written: {nearest} refuses",
-            "name a writable folder in MILLSTREAM_SNAPSHOTS__DIRECTORY",
-        )
+        return Finding("snapshots", False, f"{folder} cannot be written: {nearest} refuses", _NAME_ANOTHER)
     return Finding("snapshots", True, f"go to {folder}")
 
 

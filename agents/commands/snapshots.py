@@ -15,6 +15,8 @@ from millstream.agents.status import read_status, status_key
 from millstream.agents.stored_snapshots import Entry, entries, restore, verify
 from millstream.agents.warm_up import compile_kernels_saying_so
 from millstream.online_learning.snapshot_file import UnreadableSnapshot
+from millstream.online_learning.snapshot_remote import open_store
+from millstream.online_learning.snapshot_store import Store
 from millstream.streams.settings import Settings, load_settings
 
 _GONE = {"stopped"}
@@ -38,29 +40,29 @@ def command(verifying: bool, name: str | None, as_json: bool) -> None:
       millstream snapshots --restore state-0000000000100000-000007.snapshot
     """
     settings = load_settings()
-    directory = settings.snapshots.directory
-    found = entries(directory)
+    store = open_store(settings.snapshots.directory)
+    found = entries(store)
     if not found:
         raise Problem(
-            f"snapshots.directory = {str(directory)!r}: no snapshot there; run `millstream worker`, which takes one "
+            f"snapshots.directory = {store.address!r}: no snapshot there; run `millstream worker`, which takes one "
             "every few seconds"
         )
     restored = None
     if name is not None:
         if name not in {entry.name for entry in found}:
-            raise Problem(f"{directory / name}: no such snapshot; `millstream snapshots` lists those there are")
+            raise Problem(f"{store.address}/{name}: no such snapshot; `millstream snapshots` lists those there are")
         _refuse_if_running(settings)
         compile_kernels_saying_so()
         try:
-            restored = restore(directory, name)
+            restored = restore(store, name)
         except (UnreadableSnapshot, ValueError, OSError) as error:
             raise Problem(str(error)) from error
-        found = entries(directory)
+        found = entries(store)
     if verifying:
         compile_kernels_saying_so()
-        found = [_verified(settings, entry, number, len(found)) for number, entry in enumerate(found, 1)]
+        found = [_verified(store, entry, number, len(found)) for number, entry in enumerate(found, 1)]
     if as_json:
-        shown = {"directory": str(directory), "restored": restored, "verified": verifying}
+        shown = {"directory": store.address, "restored": restored, "verified": verifying}
         click.echo(json.dumps({**shown, "snapshots": [dataclasses.asdict(entry) for entry in found]}))
     else:
         Console().print(_table(found, verifying))
@@ -73,12 +75,12 @@ def command(verifying: bool, name: str | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _verified(settings: Settings, entry: Entry, number: int, of: int) -> Entry:
+def _verified(store: Store, entry: Entry, number: int, of: int) -> Entry:
     if entry.problem:
         return entry
     click.echo(f"reading {entry.name}, {number} of {of}", err=True)
     try:
-        return dataclasses.replace(entry, state_hash=verify(settings.snapshots.directory, entry.name))
+        return dataclasses.replace(entry, state_hash=verify(store, entry.name))
     except (UnreadableSnapshot, ValueError) as error:
         return dataclasses.replace(entry, problem=str(error))
 

@@ -40,7 +40,7 @@ def command(kind: str, id_: str, file: Path | None, top: int, as_json: bool) -> 
     except NoVector as error:
         raise Problem(f"{path}: {error}") from error
     if as_json:
-        click.echo(json.dumps(vector_json(str(path), found)))
+        click.echo(json.dumps(vector_json(path, found)))
         return
     console = Console()
     console.print(vector_table(found))

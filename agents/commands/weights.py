@@ -34,7 +34,7 @@ def command(file: Path | None, parts: tuple[str, ...], top: int | None, as_json:
     path, weights = read_out(file, TABLES, read_weights)
     signals = [each for each in weights.signals if not parts or each.part in parts][:top]
     if as_json:
-        click.echo(json.dumps(weights_json(str(path), weights, signals)))
+        click.echo(json.dumps(weights_json(path, weights, signals)))
         return
     console = Console()
     console.print(weights_table(f"{weights.trained:,} of {weights.seq:,} events trained the blend", signals))
