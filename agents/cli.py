@@ -26,6 +26,7 @@ COMMANDS = {
     "tune": "Search the settings that matter on a log, and report on the rest of it.",
     "weights": "Show what each signal of the learned blend counts for.",
     "vector": "Read out the interest vector of a user or an item.",
+    "bootstrap": "Begin with a recorded history, then go on in the topics.",
     "snapshots": "List what is stored, verify it, or go back to it.",
     "bench": "Measure speed and freshness, each beside its baseline.",
     "chaos": "Do faults to a pipeline of this machine and count what it lost.",

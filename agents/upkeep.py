@@ -148,7 +148,9 @@ class Upkeep:
         self._marker.owned = partitions
         self._marker.held &= partitions
         self._whole_to.update(dict.fromkeys(new, missing.seq))
-        if missing.unmarked and missing.users:
+        # a marker that knows other partitions has never known one that was added to the topics
+        is_gone = not published or not published.keys().isdisjoint(missing.unmarked)
+        if missing.unmarked and missing.users and is_gone:
             self._lose(missing.users, gone=True)
         else:
             self._taken += missing.users

@@ -129,12 +129,19 @@ def weight_at(h: Histories, user: int, place: int) -> np.float32:
 
 
 @kernel
+def reside(h: Histories, user: int, partition: int) -> None:
+    """Note which partition the user's events come in."""
+    if h.partition[user] != partition:
+        h.partition[user] = partition
+        h.dirty[user] = 1
+
+
+@kernel
 def remember(
     h: Histories,
     user: int,
     item: int,
     ts_ms: int,
-    partition: int,
     weight: np.float32,
     owed: int,
     quiet: bool,
@@ -168,7 +175,6 @@ def remember(
     h.quiet[user, 0] = quiet
     h.last_ms[user] = ts_ms
     h.events[user] += 1
-    h.partition[user] = partition
     h.dirty[user] = 1
 
 
@@ -178,7 +184,6 @@ def remember_late(
     user: int,
     item: int,
     ts_ms: int,
-    partition: int,
     weight: np.float32,
     owed: int,
     quiet: bool,
@@ -189,7 +194,6 @@ def remember_late(
     chosen later, the item is not in it. `owed` is as of the later of its two choices.
     """
     h.events[user] += 1
-    h.partition[user] = partition
     h.dirty[user] = 1
     second, length = seconds(ts_ms), h.item.shape[1]
     to = 1

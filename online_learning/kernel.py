@@ -18,7 +18,7 @@ from .compiled import entry, inlined, kernel
 from .consumed import consume, has_consumed, held
 from .covisitation import covisit
 from .dismissals import Dismissals, pushed_down, put_away, take_back
-from .histories import Histories, chosen_since, drop_items, find, present_ms, remember, remember_late
+from .histories import Histories, chosen_since, drop_items, find, present_ms, remember, remember_late, reside
 from .influence import charge, is_shared
 from .interest import BLOCK, collect, welcome
 from .measured import Measured
@@ -62,6 +62,10 @@ class Events(NamedTuple):
     """How many events there have been with this one."""
     listed: NDArray[np.int64]
     """Where the user's list goes in `Lists`, or -1."""
+
+
+NOWHERE = -1
+"""The partition of what is no event."""
 
 
 def looks(users: NDArray[np.int32], ts_ms: int, seq: int) -> Events:
@@ -118,6 +122,8 @@ def learn_events(
     """
     for at in range(first, len(e.user)):
         user, item, ts_ms, seq = e.user[at], e.item[at], e.ts_ms[at], e.seq[at]
+        if user >= 0 and partition != NOWHERE:
+            reside(m.histories, user, partition)
         if user >= 0 and item >= 0 and e.away[at] == 0:
             train = seq % train_every == 0 or (seq % FIRST_EVERY == 0 and m.blend.trained[0] < first_trained)
             weight = e.weight[at] * rating_weight(m.ratings, user, e.rating[at])
@@ -130,7 +136,6 @@ def learn_events(
                 weight,
                 e.bought[at],
                 seq,
-                partition,
                 items,
                 exclude,
                 train,
@@ -163,7 +168,6 @@ def _one_event(
     weight: np.float32,
     bought: bool,
     seq: int,
-    partition: int,
     items: int,
     exclude: bool,
     train: bool,
@@ -199,9 +203,9 @@ def _one_event(
         consume(m.consumed, user, item)
     owed = charge(m.influence, h, user, place, ts_ms, now_ms, weight, shared)
     if now_ms == ts_ms:
-        remember(h, user, item, ts_ms, partition, weight, owed, not shared)
+        remember(h, user, item, ts_ms, weight, owed, not shared)
     else:
-        remember_late(h, user, item, ts_ms, partition, weight, owed, not shared)
+        remember_late(h, user, item, ts_ms, weight, owed, not shared)
 
 
 @inlined

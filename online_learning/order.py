@@ -148,6 +148,7 @@ class FollowedOrder:
     def _follow(self, coming: _Next) -> None:
         run = coming.run
         place = (run.input, run.partition)
+        self.begun.setdefault(place, run.start)
         ordered = self.ordered.setdefault(place, run.start)
         if run.start > ordered:
             raise OrderBroken(

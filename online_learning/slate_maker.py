@@ -14,7 +14,7 @@ from millstream.schemas.records import Slate, Version
 from millstream.schemas.slates import EncodedSlate, assemble_slate, read_slate
 
 from .json_ids import JsonIds
-from .kernel import Events, Lists, learn_events
+from .kernel import NOWHERE, Events, Lists, learn_events
 from .measured import reserve_measured
 from .ranking import Bench, Model
 from .signal import GROUPS
@@ -125,7 +125,8 @@ def list_all(model: Model, benches: Sequence[Bench], looked: Events, exclude: bo
 
     def list_some(work: Bench, first: int, last: int) -> None:
         some: list[Any] = [column[first:last] for column in looked]
-        learn_events(model, work, Events(*some), 0, 0, 0, exclude, 1, 0, reserve_measured(last - first), lists, buys)
+        unmeasured = reserve_measured(last - first)
+        learn_events(model, work, Events(*some), 0, NOWHERE, 0, exclude, 1, 0, unmeasured, lists, buys)
 
     if len(benches) == 1:
         list_some(benches[0], 0, len(looked.user))

@@ -323,17 +323,14 @@ class Step:
         return joined(parts) if parts else None, measured
 
     def _learn_part(
-        self,
-        chunk: Chunk,
-        columns: InteractionColumns,
-        make: NDArray[np.bool_],
-        train_every: int,
-        measured: Measured,
+        self, chunk: Chunk, columns: InteractionColumns, make: NDArray[np.bool_], train_every: int, measured: Measured
     ) -> Ranked | None:
         """Learn events of a chunk, none of which is to see a row change hands; return the lists they make, if any."""
         n = len(columns)
         refreshing = REFRESHING[columns.kinds]
         users = np.where(refreshing, self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
+        if self.touched.elsewhere(users, chunk.partition):
+            self.generation += 1  # where partitions were added users move, and offsets no longer say what is newer
         at = np.flatnonzero(make & (users >= 0))
         listed = np.full(n, -1)
         listed[at] = np.arange(len(at))

@@ -28,6 +28,11 @@ class Touched:
         self._seq[rows[known]] = seq[known]
         self._dirty[rows[known]] = 1
 
+    def elsewhere(self, rows: NDArray[np.int32], partition: int) -> bool:
+        """Whether any of these users, -1 for nobody, was last touched in another partition than this one."""
+        known = rows[rows >= 0]
+        return bool(((self._seq[known] > 0) & (self._histories.partition[known] != partition)).any())
+
     def since(self, seqs: Mapping[int, int]) -> list[str]:
         """Return the users touched after an event, given for each partition that counts.
 

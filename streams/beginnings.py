@@ -11,13 +11,19 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from .errors import Unavailable
+# aiokafka ships no types
+from aiokafka import TopicPartition  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
+
+from .consumer import end_consumer, make_consumer
+from .errors import BrokerUnreachable, Unavailable
 from .settings import Settings
 from .topics import ensure_topics
 
 Positions = Mapping[tuple[str, int], int]
 """(topic, partition) to the next offset to read."""
 
+_CONNECT_WITHIN_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -26,7 +32,7 @@ class PositionLost(Unavailable):
 
 
 class TopicChanged(Unavailable):
-    """A topic was made anew or got more partitions, so that positions taken before do not describe it."""
+    """A topic was made anew, so that positions taken before do not describe it."""
 
 
 def start_over(settings: Settings) -> str:
@@ -54,6 +60,32 @@ def check_ids(settings: Settings, now: Mapping[str, str], known: Mapping[str, st
                 f"topic {name} was deleted and created again since the snapshot (its id was {known[name]}, is "
                 f"{topic_id}): the snapshot's positions mean nothing in it; {start_over(settings)}"
             )
+
+
+async def begin_new(settings: Settings) -> tuple[dict[tuple[str, int], int], dict[str, str]]:
+    """Return where a worker without a snapshot would begin each partition of its inputs, and the topics' ids.
+
+    Missing topics are created. Raises `BrokerUnreachable`, and `TopicChanged` where an order of events stands already.
+    """
+    inputs = [each.topic for each in settings.inputs]
+    order = settings.topics.model_log
+    opened = await open_topics(settings, [*inputs, settings.topics.items, order])
+    consumer = make_consumer(settings.kafka)
+    try:
+        await asyncio.wait_for(consumer.start(), _CONNECT_WITHIN_S)
+        place = TopicPartition(order, 0)
+        if (await consumer.end_offsets([place]))[place]:
+            raise TopicChanged(
+                f"topic {order} has an order of events already, of a worker that began elsewhere; delete it, or name "
+                "another in MILLSTREAM_TOPICS__MODEL_LOG"
+            )
+        places = [TopicPartition(name, number) for name in inputs for number in range(opened[name][1])]
+        found = await begin_at(consumer, places, settings, {}, continues=False)
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerUnreachable.at(settings.kafka.bootstrap_servers) from error
+    finally:
+        await end_consumer(consumer)
+    return found, {name: topic_id for name, (topic_id, _) in opened.items() if name != order}
 
 
 async def begin_at(

@@ -14,7 +14,8 @@ from .settings import Kafka
 LOST = (KafkaError, TimeoutError, RuntimeError)
 """What a connection that is gone raises; the last is uvloop's, where a lost one is written to."""
 STOP_WITHIN_S = 1.0
-_METADATA_EVERY_MS = 30_000
+METADATA_EVERY_MS = 10_000
+"""How soon partitions that are added to a topic are noticed."""
 
 
 def make_consumer(kafka: Kafka) -> Any:
@@ -25,7 +26,7 @@ def make_consumer(kafka: Kafka) -> Any:
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
-        metadata_max_age_ms=_METADATA_EVERY_MS,
+        metadata_max_age_ms=METADATA_EVERY_MS,
     )
 
 

@@ -10,6 +10,8 @@ Each message has the address or program, what happened, and the remedy. The comm
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class Unavailable(RuntimeError):
     """A system at the other end does not answer or cannot be started; the message names it and the remedy."""
@@ -25,3 +27,11 @@ class LocalRedisUnavailable(Unavailable):
 
 class BrokerUnreachable(Unavailable):
     """No Kafka broker answers at the address given."""
+
+    @classmethod
+    def at(cls, bootstrap_servers: str) -> Self:
+        """Return the error with the address and the remedy."""
+        return cls(
+            f"no Kafka broker answers at {bootstrap_servers}; start one with `millstream up`, "
+            "or name a running one in MILLSTREAM_KAFKA__BOOTSTRAP_SERVERS"
+        )

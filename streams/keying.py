@@ -1,7 +1,7 @@
 """Is an input keyed by user? Asked of a sample of its newest records, for `doctor`.
 
-A list's version counts the events of its user's partition. Were a user's events spread over several, an older list
-could pass for a newer one, so an input not keyed by user must not be used as it is.
+A user's events are learned in the order they came in only within one partition. Were they spread over several, an older
+one could be learned after a newer one, so an input not keyed by user should not be used as it is.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from aiokafka.coordinator.protocol import (  # type: ignore[import-untyped]
     ConsumerProtocolMemberMetadata,
 )
 
-from .consumer import LOST, end_consumer
+from .consumer import LOST, METADATA_EVERY_MS, end_consumer
 from .settings import Kafka
 
 _HEARTBEATS = 6
@@ -105,6 +105,7 @@ class Membership:
                 session_timeout_ms=self._kafka.session_timeout_ms,
                 heartbeat_interval_ms=max(1, self._kafka.session_timeout_ms // _HEARTBEATS),
                 max_poll_interval_ms=_NEVER_MS,
+                metadata_max_age_ms=METADATA_EVERY_MS,
                 partition_assignment_strategy=(ByNumber,),
             )
             try:

@@ -21,7 +21,7 @@ from aiokafka.errors import (  # type: ignore[import-untyped]
 )
 from faust import Service
 
-from .beginnings import PositionLost, Positions, TopicChanged, begin_at, check_ids, open_topics, start_over
+from .beginnings import PositionLost, Positions, begin_at, check_ids, open_topics, start_over
 from .consumer import LOST, STOP_WITHIN_S, end_consumer, make_consumer
 from .errors import BrokerUnreachable
 from .model_log import Follower, written
@@ -104,6 +104,8 @@ class InteractionSource(Service):
         """A consumer that is connected, to take over where this one has read to."""
         self._connecting = asyncio.Lock()
         self._places: list[Any] = []
+        self._added: set[Any] = set()
+        """Places that are new in a topic, to be read from now on."""
         self._reading: asyncio.Future[Any] | None = None
 
     @property
@@ -170,7 +172,7 @@ class InteractionSource(Service):
             )
         except (KafkaError, TimeoutError) as error:
             await self._close()
-            raise BrokerUnreachable(_unreachable(self._settings.kafka.bootstrap_servers)) from error
+            raise BrokerUnreachable.at(self._settings.kafka.bootstrap_servers) from error
         except BaseException:
             await self._close()
             raise
@@ -226,12 +228,18 @@ class InteractionSource(Service):
         while self._read_on:
             if self._successor is not None:
                 await self._hand_on()
+            needed = self._needed()
+            if needed is not None and needed.topic in self._receivers and needed not in self._places:
+                self._added.add(needed)
             places, room = self._readable()
             if not places:
                 self._released.clear()
                 await self._released.wait()
                 continue
             try:
+                if self._added:
+                    await self._take_in()
+                    continue
                 if self._again:
                     await self._go_back()
                 timeout_ms = _POLL_MS if room > _NEEDED_RECORDS else _FULL_POLL_MS
@@ -262,10 +270,28 @@ class InteractionSource(Service):
             return order, _NEEDED_RECORDS
         if room > 0:
             return [*self._places, *order], room
-        needed = self._follower.needed if self._follower is not None else None
-        if needed is not None and (place := TopicPartition(*needed)) not in self._ahead:
-            return [place, *order], _NEEDED_RECORDS
+        needed = self._needed()
+        if needed is not None and needed in self._places and needed not in self._ahead:
+            return [needed, *order], _NEEDED_RECORDS
         return order, _NEEDED_RECORDS
+
+    def _needed(self) -> Any:
+        """Return the place that the order needs next, if it needs any."""
+        needed = self._follower.needed if self._follower is not None else None
+        return None if needed is None else TopicPartition(*needed)
+
+    async def _take_in(self) -> None:
+        """Read places that are new in a topic, too, each from where the order begins it, or from its beginning."""
+        added = sorted(self._added)
+        first = await self._consumer.beginning_offsets(added)
+        begun = self._follower.begun if self._follower is not None else {}
+        for place in added:
+            key = (place.topic, place.partition)
+            self.read_from[key] = self._ahead.next_offsets[key] = begun.get(key, first[place])
+        self._places += added
+        self._added.difference_update(added)
+        self._assign(self._ahead.next_to_read)
+        _log.info("%s: new, read from now on", ", ".join(f"{place.topic}[{place.partition}]" for place in added))
 
     async def _go_back(self) -> None:
         places = [place for place in self._places if place.topic in self._again]
@@ -337,14 +363,14 @@ class InteractionSource(Service):
             if place.topic in self._inputs:
                 lag += max(0, end - position)
         self.lag = lag
-        for name in self._receivers:
-            now = len(self._consumer.partitions_for_topic(name) or ())
-            known = sum(place.topic == name for place in self._places)
-            if now > known:
-                raise TopicChanged(
-                    f"topic {name} has {now} partitions now and had {known}: start the worker again to read them all "
-                    "(it goes on from its snapshot; nothing is lost)"
-                )
+        there = {
+            TopicPartition(name, number)
+            for name in self._receivers
+            for number in self._consumer.partitions_for_topic(name) or ()
+        }
+        if added := there.difference(self._places):
+            self._added |= added
+            self._released.set()
 
     async def _guard(self, work: Awaitable[None]) -> None:
         try:
@@ -358,10 +384,3 @@ class InteractionSource(Service):
         for each in (self._consumer, self._successor):
             if each is not None:
                 await end_consumer(each)
-
-
-def _unreachable(bootstrap_servers: str) -> str:
-    return (
-        f"no Kafka broker answers at {bootstrap_servers}; start one with `millstream up`, "
-        "or name a running one in MILLSTREAM_KAFKA__BOOTSTRAP_SERVERS"
-    )

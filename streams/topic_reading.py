@@ -71,10 +71,7 @@ def read_to_end(
 def _consumer(bootstrap_servers: str) -> Iterator[Any]:
     # asked first, because a client that cannot bootstrap leaves its network thread behind
     if answering_broker(bootstrap_servers, within_s=_ANSWER_WITHIN_S) is None:
-        raise BrokerUnreachable(
-            f"no Kafka broker answers at {bootstrap_servers}; start one with `millstream up`, "
-            "or name a running one in MILLSTREAM_KAFKA__BOOTSTRAP_SERVERS"
-        )
+        raise BrokerUnreachable.at(bootstrap_servers)
     consumer = KafkaConsumer(
         bootstrap_servers=bootstrap_servers.split(","),
         client_id="millstream-reading",

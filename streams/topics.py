@@ -119,10 +119,7 @@ def admin_client(bootstrap_servers: str) -> Iterator[Any]:
     """Open a kafka-python admin client, or raise `BrokerUnreachable` within a few seconds."""
     # asked first, because a client that cannot bootstrap leaves its network thread behind
     if answering_broker(bootstrap_servers, within_s=_ANSWER_WITHIN_S) is None:
-        raise BrokerUnreachable(
-            f"no Kafka broker answers at {bootstrap_servers}; start one with `millstream up`, "
-            "or name a running one in MILLSTREAM_KAFKA__BOOTSTRAP_SERVERS"
-        )
+        raise BrokerUnreachable.at(bootstrap_servers)
     client = KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","), client_id="millstream-admin")
     try:
         yield client

@@ -39,21 +39,20 @@ def test_a_history_is_the_last_distinct_items_newest_first(log: list[tuple[int, 
         times = 1 + next((held[2] for held in oracle[user] if held[0] == item), 0)
         oracle[user] = [(item, ts_ms, times), *(held for held in oracle[user] if held[0] != item)][:LENGTH]
         counts[user] += 1
-        remember(h, np.int32(user), np.int32(item), ts_ms, 2, ONE, 7, False)
+        remember(h, np.int32(user), np.int32(item), ts_ms, ONE, 7, False)
     for user, held in oracle.items():
         n = int(h.held[user])
         rows = zip(h.item[user, :n].tolist(), h.second[user, :n].tolist(), h.times[user, :n].tolist(), strict=True)
         assert list(rows) == [(item, max(0, ts_ms) // 1000, times) for item, ts_ms, times in held]
         assert h.last_ms[user] == (held[0][1] if held else 0)
         assert h.events[user] == counts[user]
-        assert h.partition[user] == (2 if counts[user] else 0)
 
 
 def test_nobodys_row_stays_empty_and_is_not_dumped() -> None:
     """The row after the last user is for lists of nobody; it is not state."""
     arena, h = declared()
     for user in range(USERS):
-        remember(h, np.int32(user), np.int32(1), 1_000, 0, ONE, 0, False)
+        remember(h, np.int32(user), np.int32(1), 1_000, ONE, 0, False)
     assert h.held[USERS] == 0
     assert find(h, np.int32(USERS), np.int32(0)) == -1
     assert len(arena.dump()["histories/item"]) == USERS
@@ -63,6 +62,6 @@ def test_an_item_that_fell_off_begins_anew() -> None:
     """How often an item was chosen is counted only while it is in the history."""
     _, h = declared()
     for item in (0, 0, 1, 2, 3, 4, 0):
-        remember(h, np.int32(0), np.int32(item), 0, 0, ONE, 0, False)
+        remember(h, np.int32(0), np.int32(item), 0, ONE, 0, False)
     assert h.item[0].tolist() == [0, 4, 3, 2]
     assert h.times[0, 0] == 1

@@ -12,13 +12,14 @@ import pytest
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]  # it ships no types
 from kafka import KafkaAdminClient, TopicPartition  # type: ignore[import-untyped]  # as above
 
+from millstream.streams.beginnings import TopicChanged
 from millstream.streams.errors import BrokerUnreachable
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_process import free_ports
 from millstream.streams.membership import Membership
 from millstream.streams.read_ahead import RawBatch, RawChunk
 from millstream.streams.settings import Settings
-from millstream.streams.source import InteractionSource, PositionLost, TopicChanged
+from millstream.streams.source import InteractionSource, PositionLost
 from millstream.streams.topics import ensure_topics, lag
 
 Received = list[RawChunk]
@@ -271,6 +272,23 @@ async def test_a_recreated_topic_is_refused(settings: Settings) -> None:
     with pytest.raises(TopicChanged, match="deleted and created again"):
         async with reading(settings, resume={(topic, 0): 0}, ids=ids):
             pass
+
+
+async def test_partitions_that_are_added_are_read_on(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From their first record, without a start; what was read before goes on where it was."""
+    monkeypatch.setattr("millstream.streams.consumer.METADATA_EVERY_MS", 300)
+    topic = settings.inputs[0].topic
+    async with reading(settings) as (source, received):
+        await send(settings, ["a"])
+        await until(lambda: values(received) == ["a"])
+        admin = KafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
+        admin.create_partitions({topic: 4})
+        admin.close()
+        await send(settings, ["b", "c"], partition=3)
+        await send(settings, ["d"])
+        await until(lambda: values(received, 3) == ["b", "c"] and values(received) == ["a", "d"])
+        assert source.read_from == {(topic, 0): 0, (topic, 1): 0, (topic, 2): 0, (topic, 3): 0}
+        source.release(4)
 
 
 async def test_an_absent_broker_is_named_with_the_remedy(tmp_path: Path) -> None:

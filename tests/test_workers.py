@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient  # type: ignore[import-untyped]  # it ships no types
 from running import Pipeline, Worker, clicks, until
 
 from millstream.online_learning.config import LearningConfig
@@ -48,7 +49,7 @@ def folded(pipeline: Pipeline) -> tuple[str, int, int]:
         void += not order.read(offset, decode_order(value))
     decoder = InteractionDecoder(InputMapping("click", {}, {}))
     events = read_all(pipeline, pipeline.topic)
-    for partition in range(PARTITIONS):
+    for partition in sorted({record[0] for record in events}):
         own = [record for record in events if record[0] == partition]
         offsets = [offset for _, offset, _, _ in own]
         columns, _ = decoder.decode(
@@ -70,14 +71,14 @@ def users_of(events: Sequence[bytes]) -> set[str]:
     return {json.loads(event)["user_id"] for event in events}
 
 
-async def shared_out(pipeline: Pipeline, workers: int) -> None:
+async def shared_out(pipeline: Pipeline, workers: int, partitions: int = PARTITIONS) -> None:
     """Return once so many workers have all partitions between them, and one of them leads."""
 
     def is_shared() -> bool:
         live = [status for status in pipeline.statuses() if status.state == "running"]
         held = [number for status in live for number in status.partitions]
         leaders = sum(status.leads for status in live)
-        return len(live) == workers and sorted(held) == list(range(PARTITIONS)) and leaders == 1
+        return len(live) == workers and sorted(held) == list(range(partitions)) and leaders == 1
 
     await until(is_shared)
 
@@ -165,3 +166,48 @@ async def test_a_leader_that_was_stopped_follows_when_it_goes_on(shared: Pipelin
     expected, seq, _ = folded(shared)
     assert seq == 2_500
     assert [end["state_hash"] for end in ends] == [expected] * 2
+
+
+async def test_partitions_that_are_added_are_read_and_every_user_is_served_through_it(shared: Pipeline) -> None:
+    """Users move to other partitions, where offsets begin anew; no worker is started again, and all agree."""
+    with ExitStack() as stack:
+        workers = [stack.enter_context(shared.worker()) for _ in range(2)]
+        await shared_out(shared, 2)
+        await asyncio.to_thread(shared.send, clicks(2_000, users=100))
+        await published(shared, 2_000)
+        homes = {user: partition for user, (partition, _) in _last_events(shared).items()}
+        admin = KafkaAdminClient(bootstrap_servers=shared.bootstrap)
+        admin.create_partitions({shared.topic: 7})
+        admin.close()
+        await asyncio.to_thread(shared.send, clicks(300, seed=2, users=100))
+        last = _last_events(shared)
+        moved = {user for user, (partition, _) in last.items() if partition != homes[user]}
+        assert len(moved) > 20
+
+        def is_served(user: str) -> bool:
+            version, (_, end) = _version(shared, user), last[user]
+            return version >= Version(2 if user in moved else 1, end, 0)
+
+        await until(lambda: all(map(is_served, last)))
+        await shared_out(shared, 2, partitions=7)
+        pids = {status.pid for status in shared.statuses()}
+        assert pids == {worker.process.pid for worker in workers}
+        await asyncio.to_thread(shared.send, clicks(300, seed=3, users=100))
+        last = _last_events(shared)
+        await until(lambda: all(map(is_served, last)))
+        await published(shared, 2_600)
+        ends = [worker.interrupt() for worker in workers]
+    expected, seq, _ = folded(shared)
+    assert seq == 2_600
+    assert [end["state_hash"] for end in ends] == [expected] * 2
+
+
+def _last_events(pipeline: Pipeline) -> dict[str, tuple[int, int]]:
+    """By user, the partition of the last event and the offset behind it."""
+    events = sorted(read_all(pipeline, pipeline.topic), key=lambda event: (event[2], event[1]))
+    return {json.loads(value)["user_id"]: (partition, offset + 1) for partition, offset, _, value in events}
+
+
+def _version(pipeline: Pipeline, user: str) -> Version:
+    value = pipeline.client.get(f"{pipeline.prefix}rec:main:{user}")
+    return Version.unpack(value[1:25])  # type: ignore[index]  # the client is not async

@@ -48,7 +48,7 @@ def learn_as_far_as(m: Model, b: Bench, e: Events, items: int, exclude: bool, la
         weight = e.weight[at] * rating_weight(m.ratings, user, e.rating[at])
         if m.popularity.facts[item, EVENTS] > 0:
             rank_as_far_as(m, b, user, item, ts_ms, weight, seq, exclude, last)
-        _one_event(m, b, user, item, ts_ms, weight, e.bought[at], seq, 0, items, exclude, False, measured, at)
+        _one_event(m, b, user, item, ts_ms, weight, e.bought[at], seq, items, exclude, False, measured, at)
         rate(m.ratings, user, e.rating[at])
 
 

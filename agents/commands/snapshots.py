@@ -6,21 +6,17 @@ import dataclasses
 import json
 
 import click
-import redis
 from rich.console import Console
 from rich.table import Table
 
 from millstream.agents.errors import Problem
-from millstream.agents.status import read_status, status_key
+from millstream.agents.running_worker import refuse_if_running
 from millstream.agents.stored_snapshots import Entry, entries, restore, verify
 from millstream.agents.warm_up import compile_kernels_saying_so
 from millstream.online_learning.snapshot_file import UnreadableSnapshot
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.snapshot_store import Store
-from millstream.streams.settings import Settings, load_settings
-
-_GONE = {"stopped"}
-_REDIS_WITHIN_S = 1.0
+from millstream.streams.settings import load_settings
 
 
 @click.command("snapshots")
@@ -51,7 +47,7 @@ def command(verifying: bool, name: str | None, as_json: bool) -> None:
     if name is not None:
         if name not in {entry.name for entry in found}:
             raise Problem(f"{store.address}/{name}: no such snapshot; `millstream snapshots` lists those there are")
-        _refuse_if_running(settings)
+        refuse_if_running(settings)
         compile_kernels_saying_so()
         try:
             restored = restore(store, name)
@@ -83,22 +79,6 @@ def _verified(store: Store, entry: Entry, number: int, of: int) -> Entry:
         return dataclasses.replace(entry, state_hash=verify(store, entry.name))
     except (UnreadableSnapshot, ValueError) as error:
         return dataclasses.replace(entry, problem=str(error))
-
-
-def _refuse_if_running(settings: Settings) -> None:
-    """Raise `Problem` if a worker of these settings runs: it would write its own state behind the restored one."""
-    client = redis.Redis.from_url(settings.redis.url, socket_timeout=_REDIS_WITHIN_S)
-    try:
-        value = client.get(status_key(settings.redis.prefix))
-    except (redis.RedisError, OSError):
-        click.echo(
-            f"Redis at {settings.redis.shown_url} does not answer, so whether a worker runs is not known", err=True
-        )
-        return
-    finally:
-        client.close()
-    if isinstance(value, bytes) and (status := read_status(value)).state not in _GONE:
-        raise Problem(f"a worker is {status.state} (pid {status.pid}); stop it first, with Ctrl-C or SIGTERM")
 
 
 def _table(found: list[Entry], verified: bool) -> Table:

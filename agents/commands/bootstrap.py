@@ -1,0 +1,116 @@
+"""`millstream bootstrap`: begin with what a warehouse has of the time before the log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from aiokafka.partitioner import DefaultPartitioner  # type: ignore[import-untyped]  # it ships no types
+
+from millstream.agents.errors import Problem
+from millstream.agents.evaluate_progress import progress
+from millstream.agents.made_with import made_with
+from millstream.agents.running_worker import refuse_if_running
+from millstream.agents.warm_up import compile_kernels_saying_so, load_training
+from millstream.online_learning.live_copy import write_whole
+from millstream.online_learning.past import learn_past
+from millstream.online_learning.snapshot import points
+from millstream.online_learning.snapshot_remote import open_store
+from millstream.schemas.log_files import UnreadableLog
+from millstream.schemas.recorded import read_events
+from millstream.streams.beginnings import begin_new
+from millstream.streams.settings import load_settings
+
+_SHOWN_REJECTS = 5
+
+
+class Moment(click.ParamType):
+    """A time: ms since the epoch, or as ISO 8601 has it; without a zone it is UTC."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return ms since the epoch."""
+        text = str(value)
+        if text.isdecimal():
+            return int(text)
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{text!r} is neither ms since the epoch nor a time as 2026-11-24T12:00:00Z", param, ctx)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000)
+
+
+@click.command("bootstrap")
+@click.argument("log", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--then", "then_ms", type=Moment(), required=True, help="Where the log ends and the topics go on.")
+@click.option("--min-rating", type=float, help="Leave out ratings below this.")
+@click.option("--first-only", is_flag=True, help="Keep the first event of each user and item only.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on the last line.")
+def command(log: Path, then_ms: int, min_rating: float | None, first_only: bool, as_json: bool) -> None:
+    """Learn a recorded log and write the first snapshot; a worker then goes on in the topics, from TIME on.
+
+    Events of the log from TIME on are left out: the topics have them. Nothing is written to any topic. Ctrl-C leaves
+    all as it was.
+
+    \b
+    Examples:
+      millstream bootstrap history.jsonl.gz --then 2026-11-24T12:00:00Z
+      millstream bootstrap ratings.csv --min-rating 4 --then 1764000000000 --json
+    """
+    settings = load_settings()
+    store = open_store(settings.snapshots.directory)
+    if points(store):
+        raise Problem(
+            f"snapshots.directory = {store.address!r}: there are snapshots already, which a worker goes on from; move "
+            "them away, or name another place in MILLSTREAM_SNAPSHOTS__DIRECTORY"
+        )
+    refuse_if_running(settings)
+    begun = settings.model_copy(update={"snapshots": settings.snapshots.model_copy(update={"start": then_ms})})
+    positions, topic_ids = asyncio.run(begin_new(begun))
+    compile_kernels_saying_so()
+    load_training()
+    try:
+        recorded = read_events(log, min_rating=min_rating, first_only=first_only)
+    except UnreadableLog as error:
+        raise Problem(str(error)) from error
+    for reject in recorded.rejects[:_SHOWN_REJECTS]:
+        click.echo(reject.message, err=True)
+    events = int(recorded.columns.ts_ms.searchsorted(then_ms))
+    columns = recorded.columns.cut(0, events)
+    inputs = tuple(each.topic for each in settings.inputs)
+    partitions = sorted(number for topic, number in positions if topic == inputs[0])
+    deal = DefaultPartitioner()
+    began_s = time.monotonic()
+    with progress(1, len(columns)) as on_run:
+        step = learn_past(
+            settings.learning,
+            inputs,
+            columns,
+            positions=positions,
+            partition_of=lambda user: int(deal(user.encode(), partitions, partitions)),
+            on_progress=on_run("learning"),
+        )
+    state_hash = step.state_hash()
+    places = [[topic, number, offset] for (topic, number), offset in positions.items()]
+    meta = {"topic_ids": topic_ids, "begun": places}
+    point = write_whole(step, store, {"meta": meta, "state_hash": state_hash, "made_with": made_with()})
+    at = {f"{topic}[{number}]": offset for topic, number, offset in places}
+    took_s = time.monotonic() - began_s
+    users, after = int(step.users.is_held.sum()), len(recorded.columns) - events
+    if as_json:
+        answer = {"snapshot": f"{store.address}/{point.name}", "events": step.seq, "users": users}
+        answer |= {"items": int(step.items.is_held.sum()), "left_out": len(recorded.rejects), "after": after}
+        click.echo(json.dumps({**answer, "elapsed_s": round(took_s, 3), "positions": at, "state_hash": state_hash}))
+        return
+    click.echo(f"{step.seq:,} events of {users:,} users learned in {took_s:.1f} s")
+    if after:
+        then = datetime.fromtimestamp(then_ms / 1_000, UTC)
+        click.echo(f"{after:,} events from {then:%Y-%m-%d %H:%M:%S} UTC on left out: the topics have them")
+    shown = ", ".join(f"{place}@{offset:,}" for place, offset in at.items())
+    click.echo(f"{store.address}/{point.name}: `millstream worker` goes on from it, at {shown}")
