@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,19 @@ from millstream.streams.local_redis import LocalRedis
 
 # a shell starts its background jobs deaf to Ctrl-C, and every process that a test starts would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_AT_SERVERS = re.compile(r"\b(subprocess|LocalKafka|LocalRedis|redis_url|free_ports|from running)\b")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what needs servers or processes in one group: run in parallel, all of it goes to one process, in turn."""
+    needs: dict[Path, bool] = {}
+    for item in items:
+        if item.path not in needs:
+            needs[item.path] = bool(_AT_SERVERS.search(item.path.read_text()))
+        if needs[item.path]:
+            item.add_marker(pytest.mark.xdist_group("servers"))
 
 
 @pytest.fixture(scope="session")

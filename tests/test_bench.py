@@ -241,20 +241,15 @@ def test_what_the_shortlist_missed_is_put_down_to_what_met_it() -> None:
     assert source_of(step, b, j) == "neighbours"
 
 
-def test_read_measures_the_reader_and_http_against_their_floors(redis_url: str, tmp_path: Path) -> None:
-    """Needs no Kafka; whatever is read is checked to be what was published."""
-    options = ("--events", "2000", "--seconds", "0.3", "--rate", "50", "--runs", "1")
-    found = bench("read", *options, env=variables("127.0.0.1:1", redis_url), cwd=tmp_path)
-    assert set(found["ratios"]) == {"reader_over_get", "http_over_fastapi", "http_p99_over_fastapi"}
-    assert found["figures"]["cache_hit_us"] < found["figures"]["reader_us"]
-    assert left_behind("", redis_url) == set()
-
-
-def test_read_is_measured_beside_a_worker_at_work(kafka: LocalKafka, redis_url: str, tmp_path: Path) -> None:
-    """The worker learned at the rate asked for, or the run would be void; nothing of it is left."""
-    options = ("--events", "1000", "--seconds", "0.5", "--rate", "50", "--runs", "1", "--loop-rate", "50")
+def test_read_measures_the_reader_and_http_against_their_floors(
+    kafka: LocalKafka, redis_url: str, tmp_path: Path
+) -> None:
+    """Also beside a worker that learns at the rate asked for; whatever is read is checked to be what was published."""
+    options = ("--events", "1000", "--seconds", "0.4", "--rate", "50", "--runs", "1", "--loop-rate", "50")
     found = bench("read", *options, env=variables(kafka.bootstrap, redis_url), cwd=tmp_path)
-    assert "http_beside_loop_p99_over_fastapi" in found["ratios"]
+    floors = {"reader_over_get", "http_over_fastapi", "http_p99_over_fastapi"}
+    assert floors | {"http_beside_loop_p99_over_fastapi"} <= set(found["ratios"])
+    assert found["figures"]["cache_hit_us"] < found["figures"]["reader_us"]
     assert left_behind(kafka.bootstrap, redis_url) == set()
 
 
