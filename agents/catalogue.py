@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -55,6 +56,46 @@ def titles(values: Mapping[bytes, bytes]) -> dict[str, str]:
     """Return the titles in a hash as `HGETALL` gives it; items without one are left out."""
     read = {key.decode(): msgspec.json.decode(value, type=Shown).title for key, value in values.items()}
     return {item_id: title for item_id, title in read.items() if title is not None}
+
+
+class ReadItems(NamedTuple):
+    """What a chunk of the items topic says."""
+
+    columns: ItemColumns
+    shown: dict[str, bytes | None]
+    """The last word on each for the hash; None: removed."""
+    rejects: list[Reject]
+    """What could not be read."""
+
+
+def read_items(decoder: ItemDecoder, raw: RawChunk) -> ReadItems:
+    """Return the items of a chunk."""
+    shown: dict[str, bytes | None] = {}
+    items: list[Item] = []
+    offsets: list[int] = []
+    rejects: list[Reject] = []
+    for index, value in enumerate(raw.values):
+        if value is None:
+            removed = Item(item_id=(raw.keys[index] or b"").decode(errors="replace"), available=False)
+            items.append(removed)
+            offsets.append(raw.offsets[index])
+            shown[removed.item_id] = None
+            continue
+        item = decoder.decode_item(
+            value,
+            offset=raw.offsets[index],
+            timestamp_ms=raw.timestamps_ms[index],
+            input=raw.input,
+            partition=raw.partition,
+            index=index,
+        )
+        if isinstance(item, Reject):
+            rejects.append(item)
+        else:
+            items.append(item)
+            offsets.append(raw.offsets[index])
+            shown[item.item_id] = msgspec.json.encode(Shown(item.title, item.available))
+    return ReadItems(ItemColumns(items, np.array(offsets, np.int64)), shown, rejects)
 
 
 class Catalogue:
@@ -105,9 +146,9 @@ class Catalogue:
             self._failure.report(error)
 
     def _reading(self, raw: RawChunk) -> Reading:
-        columns, shown, rejects = self._decode(raw)
-        chunk = Chunk(raw.input, raw.partition, raw.start, raw.end, columns)
-        return Reading(chunk, len(raw), partial(self._show, raw, columns.items, shown, rejects))
+        read = read_items(self._decoder, raw)
+        chunk = Chunk(raw.input, raw.partition, raw.start, raw.end, read.columns)
+        return Reading(chunk, len(raw), partial(self._show, raw, read.columns.items, read.shown, read.rejects))
 
     async def _show(
         self, raw: RawChunk, items: Sequence[Item], shown: dict[str, bytes | None], rejects: Sequence[Reject]
@@ -117,35 +158,6 @@ class Catalogue:
             self.dead_letters += len(rejects)
         await self._keep_off(raw, items)
         await self._waiting(partial(self._write, shown))
-
-    def _decode(self, raw: RawChunk) -> tuple[ItemColumns, dict[str, bytes | None], list[Reject]]:
-        """Return the items of the chunk, the last word on each for the hash (None: removed), what could not be read."""
-        shown: dict[str, bytes | None] = {}
-        items: list[Item] = []
-        offsets: list[int] = []
-        rejects: list[Reject] = []
-        for index, value in enumerate(raw.values):
-            if value is None:
-                removed = Item(item_id=(raw.keys[index] or b"").decode(errors="replace"), available=False)
-                items.append(removed)
-                offsets.append(raw.offsets[index])
-                shown[removed.item_id] = None
-                continue
-            item = self._decoder.decode_item(
-                value,
-                offset=raw.offsets[index],
-                timestamp_ms=raw.timestamps_ms[index],
-                input=raw.input,
-                partition=raw.partition,
-                index=index,
-            )
-            if isinstance(item, Reject):
-                rejects.append(item)
-            else:
-                items.append(item)
-                offsets.append(raw.offsets[index])
-                shown[item.item_id] = msgspec.json.encode(Shown(item.title, item.available))
-        return ItemColumns(items, np.array(offsets, np.int64)), shown, rejects
 
     async def _keep_off(self, raw: RawChunk, items: Sequence[Item]) -> None:
         lost = raw.start < self._withdraw_below.get((raw.input, raw.partition), 0)

@@ -1,4 +1,4 @@
-"""A bar over one or several runs of a log, with the time that all of them will still take."""
+"""A bar over one or several runs of a log, or one way, with the time that all of it will still take."""
 
 from __future__ import annotations
 
@@ -41,3 +41,15 @@ def progress(runs: int, events: int) -> Iterator[OnRun]:
             return lambda done: bar.update(task, completed=before + done)
 
         yield on_run
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Give what hears how much is done of how much; shown on a terminal, on standard error, and nowhere else."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)

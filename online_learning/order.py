@@ -130,6 +130,11 @@ class FollowedOrder:
         return None if run is None else (run.input, run.partition)
 
     @property
+    def ahead(self) -> int:
+        """Offsets that are ordered and not taken yet."""
+        return sum(coming.run.end - coming.run.start for coming in self._next)
+
+    @property
     def taken(self) -> int:
         """Offset of the first record of which something was not taken."""
         return self._next[0].within.offset if self._next else self.position.offset

@@ -37,7 +37,7 @@ def read_to_end(
     With `start`, only those partitions, each from this offset on. `on_read` hears how many offsets have been passed of
     how many. Raises `BrokerUnreachable`, `NoSuchTopic`, `ReadingStopped`.
     """
-    with _consumer(bootstrap_servers) as consumer:
+    with consuming(bootstrap_servers) as consumer:
         partitions = consumer.partitions_for_topic(topic)
         if not partitions:
             raise NoSuchTopic(
@@ -68,7 +68,8 @@ def read_to_end(
 
 
 @contextmanager
-def _consumer(bootstrap_servers: str) -> Iterator[Any]:
+def consuming(bootstrap_servers: str) -> Iterator[Any]:
+    """Give a consumer of no group, with nothing assigned. Raises `BrokerUnreachable`."""
     # asked first, because a client that cannot bootstrap leaves its network thread behind
     if answering_broker(bootstrap_servers, within_s=_ANSWER_WITHIN_S) is None:
         raise BrokerUnreachable.at(bootstrap_servers)

@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 import orjson
 from rich.console import Console
 from rich.table import Table
 
 from millstream.agents.errors import Problem
-from millstream.schemas.records import ScoredItem
+from millstream.schemas.records import ScoredItem, Version
 from millstream.streams.answer import Answer
 from millstream.streams.reader import Reader
-from millstream.streams.settings import load_settings
-from millstream.streams.slate_json import answer_json
+from millstream.streams.settings import Settings, load_settings
+from millstream.streams.slate_json import answer_json, slate_json
 
 _TIMEOUT_S = 2.0  # a person waits longer than a page does
+
+
+class Past(click.ParamType):
+    """A position, or a version as a slate's id has it: generation.position.revision."""
+
+    name = "POSITION|G.P.R"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Version:
+        """Return either."""
+        numbers = str(value).split(".")
+        if not all(map(str.isdecimal, numbers)) or len(numbers) not in {1, 3}:
+            self.fail(f"{value!r} is neither a position nor a version as 1.1842.5530", param, ctx)
+        return int(numbers[0]) if len(numbers) == 1 else Version(*map(int, numbers))
 
 
 @click.command("recommend")
 @click.argument("user")
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many items.")
 @click.option("--list", "list_name", default="main", show_default=True, help="Which of the user's lists.")
+@click.option("--at", type=Past(), help="What was shown at a position of the user's partition, or by a version.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(user: str, k: int, list_name: str, as_json: bool) -> None:
+def command(user: str, k: int, list_name: str, at: int | Version | None, as_json: bool) -> None:
     """Show USER's list: what is on it, why each item is, and how old it is.
 
-    Someone without a list of their own gets the popular one, as any serving process would.
+    Someone without a list of their own gets the popular one, as any serving process would. With --at it is a list of
+    the past, made again from a snapshot and the log: the one after the user's last event before that position, or,
+    with the three numbers of a version as a slate's id has them, that very one.
 
     \b
-    Example:
+    Examples:
       millstream recommend 42 -k 5
+      millstream recommend 42 --at 1842
+      millstream recommend 42 --at 1.1842.5530 --json
     """
     settings = load_settings()
+    if at is not None:
+        _show_past(settings, user, k, list_name, at, as_json)
+        return
     try:
         with Reader(settings.redis.url, settings.redis.prefix, timeout_s=_TIMEOUT_S) as reader:
             answer = reader.top(user, k, list_name)
@@ -48,6 +71,28 @@ def command(user: str, k: int, list_name: str, as_json: bool) -> None:
         click.echo(headline(answer))
         if answer.items:
             Console().print(_table(answer.items))
+
+
+def _show_past(settings: Settings, user: str, k: int, list_name: str, at: int | Version, as_json: bool) -> None:
+    # imported here: it loads the learner, which the list of now does without
+    from millstream.agents.evaluate_progress import counting
+    from millstream.agents.served import served
+    from millstream.agents.warm_up import compile_kernels_saying_so
+    from millstream.online_learning.snapshot_remote import open_store
+
+    compile_kernels_saying_so()
+    store = open_store(settings.snapshots.directory)
+    with counting("folding") as on_progress:
+        found = served(settings, store, user, at, list_name=list_name, on_progress=on_progress)
+    slate = found.slate
+    if as_json:
+        past = slate_json(slate)
+        past["items"] = past["items"][:k]
+        click.echo(orjson.dumps({**past, "since": found.since, "events": found.events}))
+        return
+    since = found.since or "the beginning of the log"
+    click.echo(f"list {slate.list!r} of user {user!r}, {slate.slate_id}: from {since} and {found.events:,} events")
+    Console().print(_table(slate.items[:k]))
 
 
 def headline(answer: Answer) -> str:
