@@ -20,7 +20,8 @@ from .demo_route import Standing
 from .effort import FULL
 from .freshness import FreshnessMeter
 from .publisher import Publisher
-from .step_thread import SliceDone, StepThread
+from .slices import SliceDone
+from .step_thread import StepThread
 from .warm_up import compile_kernels, load_training
 
 _TICK_S = 0.002

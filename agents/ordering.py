@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from millstream.online_learning.order import FollowedOrder, OrderPosition, Part, Place
+from millstream.online_learning.order import FollowedOrder, OrderPosition, Part, Place, Swapped
 from millstream.schemas.columns import Chunk
 from millstream.schemas.order_records import Claim, Order, OrderRecord, Run, decode_order
 from millstream.streams.errors import Unavailable
@@ -97,6 +97,7 @@ class Ordering:
         failed: Callable[[BaseException], None],
         most_events: int,
         topics: Collection[str],
+        swap: Callable[[Swapped], None],
     ) -> None:
         self.topic = log.topic
         self.writer = secrets.token_hex(6)
@@ -112,6 +113,7 @@ class Ordering:
         self._failed = failed
         self._most_events = most_events
         self._topics = frozenset(topics)
+        self._swap = swap
         self._order = FollowedOrder(OrderPosition(), {})
         self._unordered: list[_Unordered] = []
         self._cut = 0
@@ -135,6 +137,16 @@ class Ordering:
     def taken(self) -> int:
         """Offset of the first record that is not whole with the thread."""
         return self._order.taken
+
+    @property
+    def held(self) -> str | None:
+        """The switch to another model that everything waits for."""
+        return self._order.held
+
+    @property
+    def ahead(self) -> int:
+        """Offsets that are ordered and not with the thread."""
+        return self._order.ahead
 
     @property
     def begun(self) -> Mapping[Place, int]:
@@ -306,7 +318,7 @@ class Ordering:
                 self._in_log = max(0, self._in_log - 1)
             if counts:
                 self._unordered = [waiting for waiting in self._unordered if not self._is_ordered(waiting)]
-        elif counts:
+        elif counts and isinstance(record, Claim):
             self._led_by(record)
         self.void += not counts
         self._moved.set()
@@ -328,5 +340,10 @@ class Ordering:
         return chunk is not None and chunk.end <= self._order.ordered.get((chunk.input, chunk.partition), 0)
 
     def _dispatch(self) -> None:
-        if parts := list(self._order.take()):
-            self._learner.submit(parts)
+        while True:
+            if parts := list(self._order.take()):
+                self._learner.submit(parts)
+            swapped = self._order.swapped()
+            if swapped is None:
+                return
+            self._swap(swapped)

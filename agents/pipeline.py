@@ -1,9 +1,4 @@
-"""The composition root: the one place that chooses classes and joins them, and the order they start and stop in.
-
-source ─▶ (Faust channel and agent) ─▶ intake ─▶ ordering ─▶ step thread ─▶ publisher ─▶ Redis, Kafka ─▶ source.release
-   ▲                                                │             └▶ snapshots
-   └─────── what comes next ◀─ model-log ◀──────────┘             membership: what this worker leads and publishes
-"""
+"""A running worker without its agents: the order in which its parts start and stop."""
 
 from __future__ import annotations
 
@@ -14,45 +9,27 @@ import logging
 import sys
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-import redis.asyncio
 from faust import Service
 from redis.exceptions import RedisError
 
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.step import Step
-from millstream.schemas.decode import InteractionDecoder
-from millstream.schemas.mapping import InputMapping
 from millstream.streams.dead_letters import DeadLetterTopic
 from millstream.streams.errors import Unavailable
-from millstream.streams.kept_off import KeptOff
-from millstream.streams.marker import Marker
-from millstream.streams.membership import Membership
 from millstream.streams.model_log import ModelLog
-from millstream.streams.outage import Outage
 from millstream.streams.read_ahead import Deliver
 from millstream.streams.recommendations import RecommendationsTopic
-from millstream.streams.redis_connection import connect
-from millstream.streams.redis_topic import RedisTopic, SimilarTopic
+from millstream.streams.redis_connection import host_of
 from millstream.streams.settings import Settings
-from millstream.streams.source import InteractionSource
 
-from .catalogue import Catalogue
-from .effort import Effort
 from .failure import Failure
-from .intake import Intake
-from .ordering import Ordering
-from .publisher import Publisher
-from .reporter import Reporter
+from .parts import Parts, join
 from .resume import Resumed, resume
 from .seat import Seat, seats_of
-from .similar_items import SimilarItems
-from .snapshots import SnapshotRefused, Snapshots
-from .status import Gauges, by_topic
-from .step_thread import StepStopped, StepThread
-from .taking_part import TakingPart
-from .upkeep import Upkeep
+from .snapshots import SnapshotRefused
+from .status import by_topic
+from .step_thread import StepStopped
 from .warm_up import COMPILING, are_compiled, compile_kernels
 
 _REDIS_ANSWERS_WITHIN_S = 5.0
@@ -71,27 +48,6 @@ class RedisUnreachable(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What a pipeline is made of, joined but not started."""
-
-    source: InteractionSource
-    intake: Intake
-    thread: StepThread[Step]
-    ordering: Ordering
-    model_log: ModelLog
-    publisher: Publisher
-    snapshots: Snapshots
-    catalogue: Catalogue
-    similar: SimilarItems
-    upkeep: Upkeep
-    taking_part: TakingPart
-    reporter: Reporter
-    dead_letters: DeadLetterTopic
-    recommendations: RecommendationsTopic | None
-    redis: redis.asyncio.Redis
-
-
-@dataclass(frozen=True, slots=True)
 class Summary:
     """A run that has ended. `state_hash` is None unless asked for."""
 
@@ -104,134 +60,14 @@ class Summary:
     positions: dict[str, dict[str, int]]
 
 
-def build(settings: Settings, *, interactions: Deliver, items: Deliver) -> Pipeline:
+def build(settings: Settings, *, interactions: Deliver, items: Deliver, may_lead: bool = True) -> Pipeline:
     """Return a pipeline that hands raw batches of the inputs and of the catalogue to the two receivers.
 
     Whoever takes them there calls `pipeline.intake.take` and `pipeline.catalogue.take`. Nothing is connected yet.
     Raises `WrongMapping` for an input whose mapping names what does not exist.
     """
-    failure, gauges = Failure(), Gauges()
-    client = connect(settings.redis.url)
-    kafka_outage = Outage(f"Kafka at {settings.kafka.bootstrap_servers}")
-    redis_outage = Outage(f"Redis at {_address(settings.redis.url)}")
-    brokers, topics = settings.kafka.bootstrap_servers, settings.topics
-    # what flows goes round in circles: the later parts are looked up when something comes
-    thread: StepThread[Step] = StepThread(
-        slice_ms=settings.worker.slice_ms,
-        done=lambda done: publisher.add(done),
-        failed=failure.report,
-        took=lambda: ordering.moved(),
-    )
-    model_log = ModelLog(brokers, topics.model_log)
-    ordering = Ordering(
-        model_log,
-        thread,
-        Effort(settings.worker.effort),
-        release=lambda records: source.release(records),
-        failed=failure.report,
-        most_events=settings.worker.max_chunk_events,
-        topics=[topics.items, *(each.topic for each in settings.inputs)],
-    )
-    receivers = {settings.topics.items: items, **{each.topic: interactions for each in settings.inputs}}
-    source = InteractionSource(
-        settings,
-        receivers,
-        room=ordering.room,
-        follower=ordering,
-        outage=kafka_outage,
-        failed=failure.report,
-    )
-    dead_letters = DeadLetterTopic(brokers, topics.dead_letters)
-    recommendations = None
-    if settings.worker.publish_recommendations:
-        recommendations = RecommendationsTopic(brokers, topics.recommendations)
-    prefix, ttl_s = settings.redis.prefix, settings.redis.list_ttl_s
-    marker = Marker(client, prefix=prefix)
-    lists = RedisTopic(client, prefix=prefix, ttl_s=ttl_s, feed_length=settings.redis.feed_length, marker=marker)
-    publisher = Publisher(
-        lists,
-        recommendations,
-        outage=redis_outage,
-        release=source.release,
-        failed=failure.report,
-        observe=gauges.published,
-    )
-    decoders = {
-        each.topic: InteractionDecoder(InputMapping(each.default_kind, each.fields, each.kinds))
-        for each in settings.inputs
-    }
-    intake = Intake(decoders, dead_letters, ordering, failure)
-    snapshots = Snapshots(
-        thread,
-        open_store(settings.snapshots.directory),
-        every_s=settings.snapshots.every_s,
-        keep=settings.snapshots.keep,
-        leads=lambda: ordering.leads,
-    )
-    catalogue = Catalogue(
-        client,
-        prefix,
-        dead_letters,
-        ordering,
-        marker,
-        KeptOff(client, prefix=prefix, rule_ttl_s=ttl_s),
-        outage=redis_outage,
-        failure=failure,
-    )
-    similar_lists = SimilarTopic(client, prefix=prefix, ttl_s=ttl_s, marker=marker)
-    similar = SimilarItems(thread, similar_lists, leads=lambda: ordering.leads, outage=redis_outage)
-    upkeep = Upkeep(
-        marker,
-        thread,
-        publisher,
-        similar,
-        again=lambda: source.read_again(topics.items, catalogue.withdraw_below),
-        leads=lambda: ordering.leads,
-        caught_up=lambda: ordering.taken == ordering.next_record and thread.is_idle,
-        failed=failure.report,
-        every_s=settings.worker.status_every_s,
-        slice_ms=settings.worker.slice_ms,
-    )
-    inputs = [each.topic for each in settings.inputs]
-    taking_part = TakingPart(
-        ordering,
-        thread,
-        upkeep,
-        lambda told: Membership(settings.kafka, inputs, topics.model_log, told=told),
-        kafka_outage,
-    )
-    reporter = Reporter(
-        settings,
-        source,
-        intake,
-        catalogue,
-        ordering,
-        thread,
-        publisher,
-        gauges,
-        upkeep,
-        taking_part.membership,
-        client,
-        kafka_outage,
-        redis_outage,
-    )
-    parts = Parts(
-        source,
-        intake,
-        thread,
-        ordering,
-        model_log,
-        publisher,
-        snapshots,
-        catalogue,
-        similar,
-        upkeep,
-        taking_part,
-        reporter,
-        dead_letters,
-        recommendations,
-        client,
-    )
+    failure = Failure()
+    parts = join(settings, failure, interactions=interactions, items=items, may_lead=may_lead)
     return Pipeline(settings, parts, failure)
 
 
@@ -292,7 +128,15 @@ class Pipeline(Service):
         _log.info("%s", self._start_line(resumed))
         await ready
         self._begun = True
-        for part in (parts.ordering, parts.snapshots, parts.reporter, parts.similar, parts.upkeep, parts.taking_part):
+        for part in (
+            parts.ordering,
+            parts.snapshots,
+            parts.reporter,
+            parts.similar,
+            parts.upkeep,
+            parts.taking_part,
+            parts.switching,
+        ):
             self.add_future(self._guard(part.run()))
         self.add_future(self._guard(self._take_part(name, loaded)))
 
@@ -350,7 +194,7 @@ class Pipeline(Service):
             await asyncio.wait_for(asked, _REDIS_ANSWERS_WITHIN_S)
         except (RedisError, OSError, TimeoutError) as error:
             raise RedisUnreachable(
-                f"no Redis answers at {_address(self._settings.redis.url)} ({str(error) or 'no answer in time'}); "
+                f"no Redis answers at {host_of(self._settings.redis.url)} ({str(error) or 'no answer in time'}); "
                 "start one with `millstream up`, or name a running one in MILLSTREAM_REDIS__URL"
             ) from error
 
@@ -383,9 +227,3 @@ class Pipeline(Service):
             snapshots = self._settings.snapshots
             return f"no snapshot in {snapshots.directory}: starting {snapshots.start}, at {at}"
         return f"resumed from {resumed.path} ({resumed.step.seq:,} events), reading on at {at}"
-
-
-def _address(url: str) -> str:
-    """Return what of a Redis URL may be shown: never the password."""
-    parts = urlsplit(url)
-    return parts.path if parts.hostname is None else f"{parts.hostname}:{parts.port or 6379}"

@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from millstream.schemas.slates import EncodedSlate
 from millstream.streams.outage import Outage
 
-from .step_thread import SliceDone
+from .slices import SliceDone
 
 PASSING = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
 """What Redis answers, or fails to, in states that pass with time."""

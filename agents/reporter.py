@@ -22,8 +22,9 @@ from .drift_log import DriftLog
 from .intake import Intake
 from .ordering import Ordering
 from .publisher import Publisher
+from .slices import SliceDone
 from .status import Gauges, WorkerStatus, by_topic, percentiles_of, write_status
-from .step_thread import SliceDone, StepStopped, StepThread
+from .step_thread import StepStopped, StepThread
 from .upkeep import Upkeep
 
 _POPULAR_EVERY_S = 1.0
@@ -69,6 +70,7 @@ class Reporter:
         self._kafka = kafka
         self._redis = redis_
         self._seq = 0
+        self._generation = 1
         self._duplicates = 0
         self._quality: _Quality = {"quality": {}, "popularity": {}}
         self._drifts = DriftLog()
@@ -80,7 +82,8 @@ class Reporter:
         while True:
             now_s = time.monotonic()
             try:
-                self._seq, self._duplicates, self._quality, fired, drifts = await self._thread.call(_look)
+                looked = await self._thread.call(_look)
+                self._seq, self._generation, self._duplicates, self._quality, fired, drifts = looked
                 self._drifts.note(fired, drifts)
                 if now_s >= next_popular_s:
                     next_popular_s = now_s + _POPULAR_EVERY_S
@@ -141,6 +144,7 @@ class Reporter:
             events_per_s=round(self._gauges.rate(publisher.events), 1),
             lag=self._source.lag + self._source.in_flight,
             seq=self._seq,
+            generation=self._generation,
             effort=round(1 / self._thread.train_every, 4),
             slates=publisher.slates,
             items=self._catalogue.items,
@@ -160,6 +164,13 @@ class Reporter:
         )
 
 
-def _look(step: Step) -> tuple[int, int, _Quality, int, tuple[LossDrift, ...]]:
+def _look(step: Step) -> tuple[int, int, int, _Quality, int, tuple[LossDrift, ...]]:
     quality = step.quality
-    return step.seq, step.duplicates, quality.summary(), quality.drift.fired, tuple(quality.drift.drifts)
+    return (
+        step.seq,
+        step.generation,
+        step.duplicates,
+        quality.summary(),
+        quality.drift.fired,
+        tuple(quality.drift.drifts),
+    )

@@ -119,11 +119,14 @@ def _home(store: Store, name: str, user_id: str) -> int | None:
 def _at_position(step: Step, parts: Iterator[Part], user_id: str, at: int, list_name: str) -> EncodedSlate | None:
     """Return the last list made after an event of the user up to the position."""
     found: EncodedSlate | None = None
+    home = -1
     for part in parts:
         for slate in _learn(step, part, user_id, list_name):
             if slate.version.position > at:
                 return found
-            found = slate
+            found, home = slate, part.chunk.partition
+        if found is not None and sum(end for (_, number), end in step.positions.items() if number == home) >= at:
+            return found
     return found
 
 

@@ -37,6 +37,10 @@ class SnapshotRefused(Unavailable):
     """A snapshot could not be written; the message has the folder and why."""
 
 
+class _AnotherModel(Exception):
+    """The step that was being copied is no longer the one that learns."""
+
+
 class Snapshots:
     """Takes snapshots of a running step. One event loop owns it; files are written on another thread, one at a time."""
 
@@ -59,19 +63,21 @@ class Snapshots:
         self._copy: LiveCopy | None = None
         self._chain = Chain()
         self._hash_known = False
-        self._meta: dict[str, Any] = {}
+        self.meta: dict[str, Any] = {}
+        """What every snapshot says of its topics."""
         self._saved: dict[tuple[str, int], int] | None = None
         self._newest = "", 0.0
         """The newest snapshot of all workers when last looked for, and since when it was."""
         self._turn = asyncio.Lock()
 
     def follow(self, copy: LiveCopy, chain: Chain) -> None:
-        """Take snapshots from `copy`, the next one after what `chain` ends with."""
+        """Take snapshots from `copy`, the next one after what `chain` ends with; from now on, whatever was before."""
         self._copy, self._chain = copy, chain
+        self._hash_known, self._saved = False, None
 
     def describe(self, *, topic_ids: dict[str, str], begun: Positions) -> None:
         """Set what every snapshot says of its topics: their ids, and where reading of each partition began."""
-        self._meta = {
+        self.meta = {
             "topic_ids": topic_ids,
             "begun": [[topic, partition, offset] for (topic, partition), offset in begun.items()],
         }
@@ -113,6 +119,8 @@ class Snapshots:
                 return self.last
             try:
                 await self._write(self._copy)
+            except _AnotherModel:  # the next one is of that
+                return self.last
             except OSError as error:
                 message = self._refusal(error)
                 _log.error("%s", message)
@@ -142,10 +150,13 @@ class Snapshots:
                 await asyncio.to_thread(_take_in, copy, changes, out)
                 if changes.bytes < _FEW_BYTES:
                     break
-            moment = await self._thread.call(lambda _: self._moment(copy))
+            moment = await self._thread.call(lambda step: self._moment(copy, step))
             if not whole:
                 moment.header["after"] = self._chain.after
             point, crc = await asyncio.to_thread(self._finish, copy, moment, out, made, whole)
+        except _AnotherModel:
+            made.give_up()
+            raise
         except BaseException:
             self._chain, self._hash_known = Chain(), False
             made.give_up()
@@ -154,8 +165,10 @@ class Snapshots:
         self.last = point.name
         self._saved = _positions(moment)
 
-    def _moment(self, copy: LiveCopy) -> Moment:
-        return copy.moment({**self._meta, "order": self._thread.order_position})
+    def _moment(self, copy: LiveCopy, step: Step) -> Moment:
+        if not copy.is_of(step):
+            raise _AnotherModel
+        return copy.moment({**self.meta, "order": self._thread.order_position})
 
     def _finish(
         self, copy: LiveCopy, moment: Moment, out: SnapshotWriter, made: Writing, whole: bool

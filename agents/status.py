@@ -55,6 +55,8 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Records in the inputs that are not yet published."""
     seq: int
     """Events the model contains, those of earlier runs included."""
+    generation: int = 1
+    """First number of the versions of the lists that it makes."""
     effort: float
     """Share of events that train the blend, 1 down to .05; all are counted."""
     slates: int

@@ -15,18 +15,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from millstream.online_learning.kinds import last_of_each_user
 from millstream.online_learning.order import OrderPosition, Part
 from millstream.schemas.columns import Chunk
 from millstream.schemas.slates import EncodedSlate
 
 from .effort import FULL
+from .slices import Rest, Slice, SliceDone
 
 T = TypeVar("T")
 
@@ -79,66 +79,15 @@ class StepLike(Protocol):
 S = TypeVar("S", bound=StepLike)
 
 
-@dataclass(frozen=True, slots=True)
-class SliceDone:
-    """What a slice has of one chunk: where it ends, the lists it made, how many records of the log it settles."""
-
-    input: str
-    partition: int
-    end: int
-    events: int
-    records: int
-    """Records read for it, rejected ones included; over a chunk's slices they sum to the chunk's."""
-    slates: Sequence[EncodedSlate]
-    listed_to: int = 0
-    """Last event up to which all lists of the partition's users are made; 0: some are not."""
-
-
 class StepStopped(RuntimeError):
     """The thread has ended, or ended with an error of the step: nothing more can be learned or asked."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """Of a part what is still to be applied."""
-
-    chunk: Chunk
-    records: int
-    train_every: int
+class _Replacement(Generic[S]):
+    make: Callable[[S], S]
     after: OrderPosition
-    ordered_ms: int
-    lists: NDArray[np.bool_] | None = None
-    """After which events a list is made, shape (events,); None: none is."""
-
-    def listed(self, whether: bool) -> _Run:
-        """Return the same with a list after each user's last event, or with none."""
-        if whether == (self.lists is not None):
-            return self
-        return replace(self, lists=last_of_each_user(self.chunk.columns) if whether else None)
-
-    def split(self, events: int) -> tuple[_Run, _Run | None]:
-        """Return the first so many events, and what is left."""
-        n = len(self.chunk)
-        if n <= events:
-            return self, None
-        records = min(events, self.records)
-        before, after = self.lists, self.lists
-        if self.lists is not None:
-            before, after = self.lists[:events], self.lists[events:]
-        return (
-            replace(self, chunk=self.chunk.cut(0, events), lists=before, records=records),
-            replace(self, chunk=self.chunk.cut(events, n), lists=after, records=self.records - records),
-        )
-
-
-@dataclass(slots=True)
-class _Slice:
-    """What is handed over together, in the making."""
-
-    room: int
-    """Events that still fit."""
-    began_s: float
-    done: list[SliceDone] = field(default_factory=list)
+    made: Callable[[S, S], None]
 
 
 @dataclass(slots=True)
@@ -181,7 +130,7 @@ class StepThread(Generic[S]):
         """The effort of the last part."""
         self._clock_s = clock_s
         self._now_ms = now_ms
-        self._batches: deque[Sequence[Part]] = deque()
+        self._batches: deque[Sequence[Part] | _Replacement[S]] = deque()
         self._calls: deque[_Call[S]] = deque()
         self._wake = threading.Condition()
         self._ending = False
@@ -219,10 +168,23 @@ class StepThread(Generic[S]):
                 self._batches.append(batch)
                 self._wake.notify()
 
+    def replace(self, make: Callable[[S], S], after: OrderPosition, made: Callable[[S, S], None]) -> None:
+        """Go on with `make(step)` once what is queued is applied; the state then stands at `after` in the order.
+
+        `made` hears of the step there was and the one there is, on the event loop, before of anything the latter does.
+        What `make` raises ends the thread.
+        """
+        with self._wake:
+            if not self._abandoned:
+                self._refuse_if_ended()
+                self._batches.append(_Replacement(make, after, made))
+                self._wake.notify()
+
     def waiting_s(self, events: int) -> float:
         """Return how long what is queued, and so many events more, would take at the present pace."""
         with self._wake:
-            events += sum(len(part.chunk) for batch in self._batches for part in batch)
+            batches = [batch for batch in self._batches if not isinstance(batch, _Replacement)]
+            events += sum(len(part.chunk) for batch in batches for part in batch)
         return events * (self._event_s or 0.0)
 
     async def call(self, ask: Callable[[S], T]) -> T:
@@ -263,7 +225,12 @@ class StepThread(Generic[S]):
         try:
             while (batch := self._next(step)) is not None:
                 self._post(self._took)
-                self._apply(step, batch)
+                if isinstance(batch, _Replacement):
+                    before, step = step, batch.make(step)
+                    self.order_position = batch.after
+                    self._post(batch.made, before, step)
+                else:
+                    self._apply(step, batch)
         # not swallowed: whatever ended the thread is the loop's to report and to act on
         except BaseException as raised:
             error = raised
@@ -275,7 +242,7 @@ class StepThread(Generic[S]):
             self._post(_refuse, call.answer, StepStopped(f"the step's thread has ended: {error}"))
         self._post(self._took)
 
-    def _next(self, step: S) -> Sequence[Part] | None:
+    def _next(self, step: S) -> Sequence[Part] | _Replacement[S] | None:
         """Answer calls until a batch is there; None once told to end and nothing is left."""
         while True:
             self._answer_calls(step)
@@ -293,7 +260,7 @@ class StepThread(Generic[S]):
         slice_ = self._slice(batch[0].train_every)
         for part in batch:
             self.train_every = part.train_every
-            rest: _Run | None = _Run(*part)
+            rest: Rest | None = Rest(*part)
             while rest is not None and not self._abandoned:
                 # a call between two slices may have changed it, and counts on it from the next event on
                 run, rest = rest.listed(self._is_listed(rest.chunk)).split(slice_.room)
@@ -310,7 +277,7 @@ class StepThread(Generic[S]):
     def _is_listed(self, chunk: Chunk) -> bool:
         return self.listed is None or chunk.partition in self.listed
 
-    def _learn(self, step: S, run: _Run, slice_: _Slice, *, is_last: bool) -> None:
+    def _learn(self, step: S, run: Rest, slice_: Slice, *, is_last: bool) -> None:
         lists = False if run.lists is None else run.lists
         applied = step.apply(run.chunk, lists=lists, train_every=run.train_every)
         slates = applied.encoded(self._now_ms())
@@ -321,7 +288,7 @@ class StepThread(Generic[S]):
         )
         slice_.room = max(0, slice_.room - max(1, len(run.chunk)))
 
-    def _hand_over(self, slice_: _Slice) -> None:
+    def _hand_over(self, slice_: Slice) -> None:
         if not slice_.done:
             return
         self._learn_pace(sum(done.events for done in slice_.done), self._clock_s() - slice_.began_s)
@@ -331,13 +298,13 @@ class StepThread(Generic[S]):
         for done in slices:
             self._done(done)
 
-    def _slice(self, train_every: int) -> _Slice:
+    def _slice(self, train_every: int) -> Slice:
         """Return an empty slice with room for as many events as fit into `slice_ms` at the present pace."""
         events = _FIRST_SLICE_EVENTS
         if self._event_s is not None:
             longer = 1 if train_every == FULL else _LONGER_WHEN_BEHIND
             events = max(1, int(longer * self._slice_s / self._event_s))
-        return _Slice(events, self._clock_s())
+        return Slice(events, self._clock_s())
 
     def _learn_pace(self, events: int, took_s: float) -> None:
         if events == 0:

@@ -76,7 +76,7 @@ def _read(store: Store, name: str) -> tuple[Saved, str, Step]:
     saved = open_snapshot(store, name)
     try:
         topics = sorted({topic for topic, _, _ in saved.header["positions"]})
-        step = Step.load(_config(saved.header["config"]), saved, topics)
+        step = Step.load(config_of(saved.header["config"]), saved, topics)
     except (LookupError, TypeError) as error:
         raise UnreadableSnapshot(f"{store.address}/{name}: its header lacks something ({error})") from error
     state_hash, named = step.state_hash(), saved.header.get("state_hash")
@@ -85,7 +85,7 @@ def _read(store: Store, name: str) -> tuple[Saved, str, Step]:
     return saved, state_hash, step
 
 
-def _config(plain: dict[str, Any]) -> LearningConfig:
+def config_of(plain: dict[str, Any]) -> LearningConfig:
     """Return the settings that a header holds, as far as there still are such."""
     known = {each.name for each in fields(LearningConfig)}
     kept: dict[str, Any] = {

@@ -31,6 +31,8 @@ class TakingPart:
         upkeep: Upkeep,
         membership: Callable[[Callable[[Roles], None]], Membership],
         kafka: Outage,
+        *,
+        may_lead: bool,
     ) -> None:
         self.roles: Roles | None = None
         """What this worker was told last."""
@@ -39,6 +41,7 @@ class TakingPart:
         self._upkeep = upkeep
         self.membership = membership(self._told)
         self._kafka = kafka
+        self._may_lead = may_lead
         self._positions: Mapping[Place, int] = {}
         self._topic_ids: Mapping[str, str] = {}
         self._has_roles = asyncio.Event()
@@ -65,6 +68,7 @@ class TakingPart:
             was_lost = self._kafka.is_lost
 
     def _told(self, roles: Roles) -> None:
+        roles = roles if self._may_lead else roles._replace(leads=False)
         if roles != self.roles:
             numbers = ", ".join(map(str, sorted(roles.partitions))) or "none"
             _log.info(

@@ -84,6 +84,7 @@ class Upkeep:
         self._taken: list[str] = []
         self._lost: list[str] = []
         self._whole_to: dict[int, int] = {}
+        self._is_renewing = False
         self._has_lost = False
         """Whether Redis has lost something and it is not known yet what."""
         self._all_lost = False
@@ -115,10 +116,18 @@ class Upkeep:
         self._assigned = partitions
         self._told.set()
 
+    def renew(self) -> None:
+        """From now on lists are another model's: make everybody's anew. Call before any of that model's is added."""
+        self._marker.held |= self._marker.owned
+        self._is_renewing = True
+        self._told.set()
+
     async def run(self) -> None:
         """Look and publish until cancelled, or until the step has ended."""
         while True:
             try:
+                if self._is_renewing:
+                    await self._renew()
                 if self._assigned is not None and self._assigned != self._marker.owned:
                     await self._take_over(self._assigned)
                 await self._look()
@@ -133,6 +142,15 @@ class Upkeep:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._told.wait(), self._every_s)
             self._told.clear()
+
+    async def _renew(self) -> None:
+        """Let go of all partitions, with nothing published of them, so that they are taken over next."""
+        await self._publisher.publish_again([])  # what the model before made may still be on its way, with its numbers
+        await self._marker.put_back(sorted(self._marker.owned))
+        self._marker.owned = frozenset()
+        self._is_renewing = False
+        if self._leads():
+            self._similar.publish_again(await self._thread.call(Step.items_with_similar))
 
     async def _take_over(self, partitions: frozenset[int]) -> None:
         new = partitions - self._marker.owned

@@ -71,6 +71,10 @@ class LiveCopy:
         self._ids = {name: IdsDigest(name) for name in self._vocabularies}
         self.follow()
 
+    def is_of(self, step: Step) -> bool:
+        """Whether it is a copy of this one."""
+        return self._step is step
+
     def follow(self) -> None:
         """Begin to keep what changes from now on."""
         for table in self._step.arena.tables.values():

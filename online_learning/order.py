@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from millstream.schemas.columns import Chunk
-from millstream.schemas.order_records import Claim, OrderRecord, Run
+from millstream.schemas.order_records import Claim, Go, Hold, Order, OrderRecord, Run, Swap
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -62,6 +63,24 @@ class _Next(NamedTuple):
     ordered_ms: int
 
 
+@dataclass(slots=True)
+class _Held:
+    """Where a switch to another model is open, and how it was closed."""
+
+    switch: str
+    before: OrderPosition
+    after: OrderPosition
+    answer: Swap | Go | None = None
+
+
+class Swapped(NamedTuple):
+    """Another model is to be gone on with, and where its reader stands in the order before and after that."""
+
+    swap: Swap
+    before: OrderPosition
+    after: OrderPosition
+
+
 class FollowedOrder:
     """Gives chunks back in the recorded order, whatever order and sizes they come in.
 
@@ -80,7 +99,8 @@ class FollowedOrder:
         """Next offset of each place that no record covers yet."""
         self.offered: dict[Place, int] = dict(positions)
         """Next offset of each place that was not offered yet."""
-        self._next: deque[_Next] = deque()
+        self._next: deque[_Next | _Held] = deque()
+        self._open: _Held | None = None
         self._waiting: dict[Place, deque[_Waiting]] = {}
 
     def read(self, offset: int, record: OrderRecord, written_ms: int = 0) -> bool:
@@ -93,6 +113,8 @@ class FollowedOrder:
                 self._begin(record)
             return counts
         self.position = before._replace(offset=offset + 1)
+        if not isinstance(record, Order):
+            return self._switch(record, before)
         counts = (record.epoch, record.writer) == before[1:]
         if counts:
             # until its last run is applied, the record is to be read again
@@ -120,24 +142,49 @@ class FollowedOrder:
 
     def take(self) -> Iterator[Part]:
         """Yield what can be applied now, in order."""
-        while self._next and (part := self._part(self._next[0])) is not None:
-            yield part
+        while self._next:
+            coming = self._next[0]
+            if isinstance(coming, _Held):
+                if not isinstance(coming.answer, Go):
+                    return
+                self._next.popleft()
+            elif (part := self._part(coming)) is not None:
+                yield part
+            else:
+                return
+
+    def swapped(self) -> Swapped | None:
+        """Return the model to go on with, once, if that is what comes next; else None."""
+        coming = self._next[0] if self._next else None
+        if not isinstance(coming, _Held) or not isinstance(coming.answer, Swap):
+            return None
+        self._next.popleft()
+        return Swapped(coming.answer, coming.before, coming.after)
+
+    @property
+    def held(self) -> str | None:
+        """The switch that is waited for before anything else is applied."""
+        coming = self._next[0] if self._next else None
+        return coming.switch if isinstance(coming, _Held) and coming.answer is None else None
 
     @property
     def needed(self) -> Place | None:
         """The place whose events come next and have not been offered; None: nothing is ordered that is not here."""
-        run = self._next[0].run if self._next else None
-        return None if run is None else (run.input, run.partition)
+        coming = self._next[0] if self._next else None
+        return (coming.run.input, coming.run.partition) if isinstance(coming, _Next) else None
 
     @property
     def ahead(self) -> int:
         """Offsets that are ordered and not taken yet."""
-        return sum(coming.run.end - coming.run.start for coming in self._next)
+        return sum(coming.run.end - coming.run.start for coming in self._next if isinstance(coming, _Next))
 
     @property
     def taken(self) -> int:
         """Offset of the first record of which something was not taken."""
-        return self._next[0].within.offset if self._next else self.position.offset
+        if not self._next:
+            return self.position.offset
+        coming = self._next[0]
+        return coming.before.offset if isinstance(coming, _Held) else coming.within.offset
 
     @property
     def waiting(self) -> int:
@@ -149,6 +196,18 @@ class FollowedOrder:
             for known in (self.begun, self.ordered, self.offered):
                 known.setdefault((topic, partition), offset)
         self.topic_ids = self.topic_ids or dict(claim.topic_ids)
+
+    def _switch(self, record: Hold | Swap | Go, before: OrderPosition) -> bool:
+        if isinstance(record, Hold):
+            if self._open is not None:
+                return False
+            self._open = _Held(record.switch, before, self.position)
+            self._next.append(self._open)
+            return True
+        if self._open is None or self._open.switch != record.switch:
+            return False
+        self._open.answer, self._open = record, None
+        return True
 
     def _follow(self, coming: _Next) -> None:
         run = coming.run

@@ -29,7 +29,7 @@ class Ranked:
     """
 
     user_ids: list[str]
-    generation: int
+    generations: NDArray[np.int64]
     positions: NDArray[np.int64]
     as_of_ms: NDArray[np.int64]
     lists: dict[str, Lists]
@@ -57,14 +57,15 @@ class Ranked:
                 text,
                 list_name=name,
                 user_id=user_id,
-                version=Version(self.generation, position, seq),
+                version=Version(generation, position, seq),
                 as_of_ms=as_of_ms,
                 generated_ts_ms=generated_ts_ms,
             )
             for name, texts in self.write().items()
-            for text, user_id, position, as_of_ms, seq in zip(
+            for text, user_id, generation, position, as_of_ms, seq in zip(
                 texts,
                 self.user_ids,
+                self.generations.tolist(),
                 self.positions.tolist(),
                 self.as_of_ms.tolist(),
                 self.lists[name].seq.tolist(),
@@ -92,7 +93,7 @@ def joined(parts: list[Ranked]) -> Ranked:
     names = list(parts[0].lists)
     return Ranked(
         user_ids=[user_id for part in parts for user_id in part.user_ids],
-        generation=parts[0].generation,
+        generations=np.concatenate([part.generations for part in parts]),
         positions=np.concatenate([part.positions for part in parts]),
         as_of_ms=np.concatenate([part.as_of_ms for part in parts]),
         lists={name: _end_to_end([part.lists[name] for part in parts]) for name in names},

@@ -191,7 +191,7 @@ class Step:
         ]
         return Ranked(
             user_ids=list(known),
-            generation=self.generation,
+            generations=np.full(len(rows), self.generation),
             positions=np.array(positions, np.int64),
             as_of_ms=np.full(len(rows), self.last_ms),
             lists=self._named(lists, buys),
@@ -221,7 +221,7 @@ class Step:
         list_similar(self.model.covisitation, self.model.limbo.item, rows, self.seq, lists)
         return Ranked(
             user_ids=[self.items.ids[row] for row in rows.tolist()],
-            generation=self.generation,
+            generations=np.full(len(rows), self.generation),
             positions=np.full(len(rows), self.seq),
             as_of_ms=np.full(len(rows), self.last_ms),
             lists={SIMILAR: lists},
@@ -329,8 +329,9 @@ class Step:
         n = len(columns)
         refreshing = REFRESHING[columns.kinds]
         users = np.where(refreshing, self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
-        if self.touched.elsewhere(users, chunk.partition):
-            self.generation += 1  # where partitions were added users move, and offsets no longer say what is newer
+        # where partitions were added, users move to others, and offsets no longer say what is newer
+        generations = self.generation + self.touched.moved(users, chunk.partition)
+        self.generation = int(generations[-1])
         at = np.flatnonzero(make & (users >= 0))
         listed = np.full(n, -1)
         listed[at] = np.arange(len(at))
@@ -355,7 +356,7 @@ class Step:
         others = self._position(chunk.partition) - self.positions[chunk.input, chunk.partition]
         return Ranked(
             user_ids=[columns.user_ids[k] for k in at.tolist()],
-            generation=self.generation,
+            generations=generations[at],
             positions=columns.offsets[at] + (1 + others),
             as_of_ms=columns.as_of_ms[at],
             lists=self._named(lists, buys),

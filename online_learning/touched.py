@@ -28,10 +28,17 @@ class Touched:
         self._seq[rows[known]] = seq[known]
         self._dirty[rows[known]] = 1
 
-    def elsewhere(self, rows: NDArray[np.int32], partition: int) -> bool:
-        """Whether any of these users, -1 for nobody, was last touched in another partition than this one."""
-        known = rows[rows >= 0]
-        return bool(((self._seq[known] > 0) & (self._histories.partition[known] != partition)).any())
+    def moved(self, rows: NDArray[np.int32], partition: int) -> NDArray[np.int64]:
+        """Return how many users have moved to the partition with each event, shape (n,); rows as for `note`.
+
+        Who was last touched in another partition has moved with their first event here.
+        """
+        elsewhere = (rows >= 0) & (self._seq[rows] > 0) & (self._histories.partition[rows] != partition)
+        moves = np.zeros(len(rows), np.int64)
+        if elsewhere.any():
+            at = np.flatnonzero(elsewhere)
+            moves[at[np.unique(rows[at], return_index=True)[1]]] = 1
+        return np.cumsum(moves)
 
     def since(self, seqs: Mapping[int, int]) -> list[str]:
         """Return the users touched after an event, given for each partition that counts.

@@ -2,6 +2,9 @@
 
 {"type":"claim","epoch":4,"writer":"5f0c…","positions":[["interactions",0,812]],"topic_ids":{"interactions":"…"}}
 {"type":"order","epoch":4,"writer":"5f0c…","runs":[["interactions",0,812,840,1]]}
+{"type":"hold","switch":"9c41…"}
+{"type":"swap","switch":"9c41…","snapshot":"state-0000000000031207-000003.snapshot","state_hash":"…"}
+{"type":"go","switch":"9c41…"}
 """
 
 from __future__ import annotations
@@ -38,7 +41,31 @@ class Claim(msgspec.Struct, frozen=True, tag="claim"):
     """The broker's UUID of each topic that the positions are in."""
 
 
-OrderRecord = Claim | Order
+class Hold(msgspec.Struct, frozen=True, tag="hold"):
+    """Nothing that is ordered after this is applied before a `Swap` or a `Go` of the same switch stands in the log.
+
+    Whoever offers another model writes it, whoever leads. Void while another switch is open.
+    """
+
+    switch: str
+
+
+class Swap(msgspec.Struct, frozen=True, tag="swap"):
+    """Go on with the state of a snapshot, which is one of what stands before the hold. Void without the hold."""
+
+    switch: str
+    snapshot: str
+    """Its file, in the folder of the model that is offered."""
+    state_hash: str
+
+
+class Go(msgspec.Struct, frozen=True, tag="go"):
+    """Go on as before. Void without the hold."""
+
+    switch: str
+
+
+OrderRecord = Claim | Order | Hold | Swap | Go
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(OrderRecord)

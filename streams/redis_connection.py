@@ -6,6 +6,8 @@ it waits for Redis itself and says so; a reader must answer in milliseconds what
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -44,3 +46,9 @@ def connect_sync(url: str, *, timeout_s: float = READ_TIMEOUT_S, reconnects: int
         retry=Retry(NoBackoff(), reconnects, supported_errors=(RedisConnectionError,)),
     )
     return client
+
+
+def host_of(url: str) -> str:
+    """Return what of a Redis URL may be shown: never the password."""
+    parts = urlsplit(url)
+    return parts.path if parts.hostname is None else f"{parts.hostname}:{parts.port or 6379}"

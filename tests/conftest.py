@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import signal
 import uuid
@@ -21,14 +22,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 _AT_SERVERS = re.compile(r"\b(subprocess|LocalKafka|LocalRedis|redis_url|free_ports|from running)\b")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep what needs servers or processes in one group: run in parallel, all of it goes to one process, in turn."""
-    needs: dict[Path, bool] = {}
-    for item in items:
-        if item.path not in needs:
-            needs[item.path] = bool(_AT_SERVERS.search(item.path.read_text()))
-        if needs[item.path]:
-            item.add_marker(pytest.mark.xdist_group("servers"))
+    if _needs_servers(item.path):
+        item.add_marker(pytest.mark.xdist_group("servers"))
+
+
+@functools.cache
+def _needs_servers(module: Path) -> bool:
+    return _AT_SERVERS.search(module.read_text()) is not None
 
 
 @pytest.fixture(scope="session")

@@ -77,6 +77,7 @@ class Worker:
             failed=self.errors.append,
             most_events=1_000,
             topics=["t"],
+            swap=lambda swapped: None,
         )
         log.readers.append(self.ordering)
 

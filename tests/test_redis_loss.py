@@ -19,7 +19,7 @@ from running import Pipeline, Worker, clicks, until
 
 from millstream.agents.catalogue import catalogue_key, titles
 from millstream.agents.publisher import Publisher
-from millstream.agents.step_thread import SliceDone
+from millstream.agents.slices import SliceDone
 from millstream.schemas.item_sets import decode_item_set
 from millstream.schemas.records import Version
 from millstream.streams.kept_off import KeptOff

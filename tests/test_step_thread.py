@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from millstream.agents.step_thread import SliceDone, StepStopped, StepThread
+from millstream.agents.slices import SliceDone
+from millstream.agents.step_thread import StepStopped, StepThread
 from millstream.online_learning.order import OrderPosition, Part
 from millstream.schemas.columns import Chunk, InteractionColumns
 from millstream.schemas.records import Version

@@ -37,21 +37,24 @@ def test_they_are_the_users_of_the_events_since(since: int) -> None:
 
 def test_a_user_that_moves_to_another_partition_raises_the_generation() -> None:
     """Each user's versions rise in the order of events, whatever partitions they come in; who stays raises nothing."""
-    chance, step, seen = np.random.default_rng(1), Step(CONFIG), {}
+    chance, step, in_pieces, seen = np.random.default_rng(1), Step(CONFIG), Step(CONFIG), {}
     offsets, moves = [0, 0, 0], 0
     homes: dict[str, int] = {}
     for turn in range(300):
         partition, users = int(chance.integers(3)), [f"u{n}" for n in chance.integers(0, 40, 3)]
         if turn < 100:  # keyed: nobody moves
             users = [user for user in users if int(user[1:]) % 3 == partition] or [f"v{partition}"]
-        moves += any(homes.get(user, partition) != partition for user in users)
+        moves += sum(homes.get(user, partition) != partition for user in set(users))
         homes |= dict.fromkeys(users, partition)
         end = offsets[partition] + len(users)
         columns = columns_of(
             users, ["i"] * len(users), kinds=[Kind.dismiss if turn % 5 == 0 else Kind.click] * len(users)
         )
         object.__setattr__(columns, "offsets", np.arange(offsets[partition], end))
-        applied = step.apply(Chunk("interactions", partition, offsets[partition], end, columns))
+        chunk = Chunk("interactions", partition, offsets[partition], end, columns)
+        applied = step.apply(chunk)
+        for cut in range(len(users)):
+            in_pieces.apply(chunk.cut(cut, cut + 1))
         offsets[partition] = end
         assert step.generation == 1 + moves, (turn, partition, users, homes)
         again = step.relist(list(seen)).encoded(0)
@@ -59,6 +62,7 @@ def test_a_user_that_moves_to_another_partition_raises_the_generation() -> None:
             assert slate.version >= seen.get(slate.user_id, slate.version)
         seen.update({slate.user_id: slate.version for slate in applied.encoded(0)})
     assert moves > 100
+    assert in_pieces.state_hash() == step.state_hash()
 
 
 def test_what_refreshes_no_list_touches_nobody() -> None:

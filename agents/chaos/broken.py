@@ -84,7 +84,7 @@ def _rename() -> None:
 
     async def named_first(self: Snapshots, copy: LiveCopy) -> None:
         def begin(step: Any) -> Any:
-            return step.header({**self._meta, "order": self._thread.order_position}), step.arena.layout()
+            return step.header({**self.meta, "order": self._thread.order_position}), step.arena.layout()
 
         header, layout = await self._thread.call(begin)
         if not self._chain.is_long:
