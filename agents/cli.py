@@ -27,6 +27,7 @@ COMMANDS = {
     "weights": "Show what each signal of the learned blend counts for.",
     "vector": "Read out the interest vector of a user or an item.",
     "bootstrap": "Begin with a recorded history, then go on in the topics.",
+    "rebuild": "Make a fresh model from the log beside the live one, and switch to it.",
     "snapshots": "List what is stored, verify it, or go back to it.",
     "bench": "Measure speed and freshness, each beside its baseline.",
     "chaos": "Do faults to a pipeline of this machine and count what it lost.",

@@ -106,7 +106,7 @@ def servers(
             effort=effort,
         )
         if not keep and theirs_answers:
-            stack.callback(_forget_keys, mine)
+            stack.callback(forget_keys, mine)
         if not keep and their_kafka:
             stack.callback(_forget_topics, mine)
         yield Servers(mine, broker if bootstrap else None, because, kept_by)
@@ -188,8 +188,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _forget_keys(settings: Settings) -> None:
-    """Remove this run's keys from a Redis of the user's; a Redis that has gone by now needs no removing."""
+def forget_keys(settings: Settings) -> None:
+    """Remove all keys of a prefix from a Redis of the user's; a Redis that has gone by now needs no removing."""
     prefix = settings.redis.prefix
     with suppress(redis.RedisError), connect_sync(settings.redis.url, timeout_s=_ANSWER_WITHIN_S) as client:
         batch: list[bytes] = []

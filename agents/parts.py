@@ -89,7 +89,7 @@ def join(settings: Settings, failure: Failure, *, interactions: Deliver, items: 
         failed=failure.report,
         most_events=settings.worker.max_chunk_events,
         topics=[topics.items, *(each.topic for each in settings.inputs)],
-        swap=lambda swapped: switching.swap(swapped) if may_lead else None,
+        swap=lambda swapped: switching.swap(swapped),
     )
     receivers = {settings.topics.items: items, **{each.topic: interactions for each in settings.inputs}}
     source = InteractionSource(
@@ -170,6 +170,7 @@ def join(settings: Settings, failure: Failure, *, interactions: Deliver, items: 
         upkeep,
         offered=offered,
         previous=previous,
+        takes=may_lead,
     )
     reporter = Reporter(
         settings,

@@ -57,7 +57,10 @@ class Switching:
         *,
         offered: Store,
         previous: Store,
+        takes: bool,
     ) -> None:
+        self.swaps = 0
+        """How often the order has gone on with another model."""
         self._config = config
         self._ordering = ordering
         self._log = log
@@ -66,11 +69,15 @@ class Switching:
         self._upkeep = upkeep
         self._offered = offered
         self._previous = previous
+        self._takes = takes
         self._copy: LiveCopy | None = None
         self._keeping: asyncio.Future[None] | None = None
 
     def swap(self, swapped: Swapped) -> None:
-        """Go on with another model behind what is queued."""
+        """Go on with another model behind what is queued; who makes one for others has it already."""
+        self.swaps += 1
+        if not self._takes:
+            return
         self._thread.replace(partial(self._load, swapped.swap), swapped.after, partial(self._made, swapped.before))
 
     async def run(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 # aiokafka ships no types
 from aiokafka import TopicPartition  # type: ignore[import-untyped]
@@ -62,10 +62,20 @@ def check_ids(settings: Settings, now: Mapping[str, str], known: Mapping[str, st
             )
 
 
-async def begin_new(settings: Settings) -> tuple[dict[tuple[str, int], int], dict[str, str]]:
-    """Return where a worker without a snapshot would begin each partition of its inputs, and the topics' ids.
+class Beginning(NamedTuple):
+    """Where a state begins that has no snapshot yet."""
 
-    Missing topics are created. Raises `BrokerUnreachable`, and `TopicChanged` where an order of events stands already.
+    positions: dict[tuple[str, int], int]
+    """Of each partition of the inputs."""
+    topic_ids: dict[str, str]
+    ordered: int
+    """Records that the order of events has."""
+
+
+async def find_beginning(settings: Settings, *, offset: int | None = None) -> Beginning:
+    """Return where a worker without a snapshot would begin, with `offset` at that or what is held nearest to it.
+
+    Missing topics are created. Raises `BrokerUnreachable`.
     """
     inputs = [each.topic for each in settings.inputs]
     order = settings.topics.model_log
@@ -74,18 +84,17 @@ async def begin_new(settings: Settings) -> tuple[dict[tuple[str, int], int], dic
     try:
         await asyncio.wait_for(consumer.start(), _CONNECT_WITHIN_S)
         place = TopicPartition(order, 0)
-        if (await consumer.end_offsets([place]))[place]:
-            raise TopicChanged(
-                f"topic {order} has an order of events already, of a worker that began elsewhere; delete it, or name "
-                "another in MILLSTREAM_TOPICS__MODEL_LOG"
-            )
+        ordered = (await consumer.end_offsets([place]))[place]
         places = [TopicPartition(name, number) for name in inputs for number in range(opened[name][1])]
         found = await begin_at(consumer, places, settings, {}, continues=False)
+        if offset is not None:
+            first, last = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+            found = {(each.topic, each.partition): min(max(first[each], offset), last[each]) for each in places}
     except (KafkaError, TimeoutError) as error:
         raise BrokerUnreachable.at(settings.kafka.bootstrap_servers) from error
     finally:
         await end_consumer(consumer)
-    return found, {name: topic_id for name, (topic_id, _) in opened.items() if name != order}
+    return Beginning(found, {name: topic_id for name, (topic_id, _) in opened.items()}, ordered)
 
 
 async def begin_at(

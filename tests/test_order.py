@@ -15,7 +15,7 @@ from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.order import FollowedOrder, OrderBroken, OrderPosition
 from millstream.online_learning.step import Step
 from millstream.schemas.columns import Chunk, InteractionColumns
-from millstream.schemas.order_records import Claim, Order, OrderRecord, Run
+from millstream.schemas.order_records import Claim, Go, Hold, Order, OrderRecord, Run, Swap
 
 PARTITIONS, EVENTS = 3, 120
 CONFIG = LearningConfig(max_users=64, max_items=64, first_trained=0)
@@ -256,3 +256,69 @@ def test_every_reader_of_a_log_applies_the_same(data: st.DataObject) -> None:
             covered = [each for each in applied[first] if each[0] == partition]
             assert [start for _, start, _ in covered] == [0, *(end for *_, end in covered[:-1])][: len(covered)]
     assert len({tuple(each) for each in applied.values()}) == 1
+
+
+def taken(it: FollowedOrder) -> list[tuple[int, int] | str]:
+    """What comes next as far as it goes: runs by their offsets, and the snapshots of models that are switched to."""
+    found: list[tuple[int, int] | str] = []
+    while True:
+        found += [(part.chunk.start, part.chunk.end) for part in it.take()]
+        swapped = it.swapped()
+        if swapped is None:
+            return found
+        found.append(swapped.swap.snapshot)
+
+
+@pytest.mark.parametrize(("answer", "between"), [(Swap("s", "other", "h"), ["other"]), (Go("s"), [])])
+def test_what_comes_after_a_hold_waits_for_its_answer(answer: OrderRecord, between: list[str]) -> None:
+    """Then it comes, behind the switch if there is one; others' answers are void, and so is a second hold."""
+    it = followed([claim(1, "a"), order(1, "a", run(0, 4)), Hold("s"), order(1, "a", run(4, 9))])
+    it.offer(empty(0, 20), 20)
+    assert taken(it) == [(0, 4)]
+    assert (it.held, it.needed, it.taken, it.ahead) == ("s", None, 2, 5)
+    for offset, void in enumerate((Hold("t"), Swap("t", "x", ""), Go("t")), 4):
+        assert not it.read(offset, void)
+    assert taken(it) == []
+    assert it.read(7, answer)
+    assert taken(it) == [*between, (4, 9)]
+    assert not it.read(8, Go("s"))
+    assert (it.held, it.taken) == (None, 9)
+    assert it.read(9, Hold("s"))
+    it.read(10, order(1, "a", run(9, 12)))
+    assert taken(it) == []
+
+
+def test_whoever_switched_goes_on_behind_the_hold() -> None:
+    """Where the switched state stands, the hold is not read again, and its answer is void."""
+    records: list[OrderRecord] = [claim(1, "a"), order(1, "a", run(0, 4)), Hold("s"), order(1, "a", run(4, 9))]
+    records.append(Swap("s", "other", "h"))
+    it = followed(records)
+    it.offer(empty(0, 9), 9)
+    assert [part.after.offset for part in it.take()] == [2]
+    swapped = it.swapped()
+    assert swapped is not None
+    assert (swapped.before.offset, swapped.after) == (2, OrderPosition(3, 1, "a"))
+    again = FollowedOrder(swapped.after, {("interactions", 0): 4})
+    for offset in range(3, len(records)):
+        again.read(offset, records[offset])
+    again.offer(empty(4, 9), 5)
+    assert taken(again) == taken(it) == [(4, 9)]
+
+
+@given(
+    st.lists(st.sampled_from([Hold("s"), Hold("t"), Swap("s", "m", ""), Swap("t", "n", ""), Go("s"), Go("t"), None]))
+)
+def test_all_readers_switch_between_the_same_events(answers: list[OrderRecord | None]) -> None:
+    """Whether a reader follows record by record or reads all at once, and wherever it begins to apply."""
+    ends = itertools.count(1)
+    records = [answer if answer is not None else order(1, "a", run((end := next(ends)) - 1, end)) for answer in answers]
+    records = [claim(1, "a"), *records]
+    at_once = followed(records)
+    at_once.offer(empty(0, 100), 100)
+    slowly, seen = FollowedOrder(OrderPosition(), {}), []
+    slowly.offer(empty(0, 100), 100)
+    for offset, record in enumerate(records):
+        slowly.read(offset, record)
+        seen += taken(slowly)
+    assert seen == taken(at_once)
+    assert slowly.held == at_once.held

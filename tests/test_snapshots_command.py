@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from logs import SMALL, chunk_of, simulated
 
 from millstream.agents.cli import main
 from millstream.agents.resume import resume
-from millstream.agents.status import status_key
+from millstream.agents.status import workers_key
 from millstream.online_learning.live_copy import write_whole
 from millstream.online_learning.snapshot import list_snapshots
 from millstream.online_learning.snapshot_store import Folder
@@ -36,7 +37,7 @@ def hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str) -> I
         write_whole(step, Folder(DIRECTORY), {"state_hash": found[-1]})
     yield found
     with redis.Redis.from_url(redis_url) as client:
-        client.delete(status_key(f"{tmp_path.name}:"))
+        client.delete(workers_key(f"{tmp_path.name}:"))
 
 
 def run(*options: str) -> Result:
@@ -93,10 +94,19 @@ def test_going_back_makes_the_older_one_the_newest(hashes: list[str]) -> None:
 
 def test_there_is_no_going_back_under_a_running_worker(hashes: list[str], redis_url: str, tmp_path: Path) -> None:
     """It would write its own state behind the restored one: the error names its pid and the remedy."""
-    status = {"state": "running", "pid": 4711, "uptime_s": 1, "events": 0, "events_per_s": 0, "lag": 0, "seq": 0}
+    status = {
+        "state": "running",
+        "pid": 4711,
+        "written_ms": time.time_ns() // 1_000_000,
+        "uptime_s": 1,
+        "events": 0,
+        "events_per_s": 0,
+        "lag": 0,
+        "seq": 0,
+    }
     status |= {"effort": 1, "slates": 0, "dead_letters": 0, "freshness_ms": {}, "quality": {}, "popularity": {}}
     with redis.Redis.from_url(redis_url) as client:
-        client.set(status_key(f"{tmp_path.name}:"), json.dumps({**status, "positions": {}}))
+        client.hset(workers_key(f"{tmp_path.name}:"), "w", json.dumps({**status, "positions": {}}))
     shown = run("--restore", list_snapshots(DIRECTORY)[0].name)
     assert shown.exit_code == 1
     assert "a worker is running (pid 4711); stop it first" in shown.output

@@ -23,7 +23,7 @@ from millstream.online_learning.snapshot import points
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.schemas.log_files import UnreadableLog
 from millstream.schemas.recorded import read_events
-from millstream.streams.beginnings import begin_new
+from millstream.streams.beginnings import find_beginning
 from millstream.streams.settings import load_settings
 
 _SHOWN_REJECTS = 5
@@ -72,7 +72,12 @@ def command(log: Path, then_ms: int, min_rating: float | None, first_only: bool,
         )
     refuse_if_running(settings)
     begun = settings.model_copy(update={"snapshots": settings.snapshots.model_copy(update={"start": then_ms})})
-    positions, topic_ids = asyncio.run(begin_new(begun))
+    positions, topic_ids, ordered = asyncio.run(find_beginning(begun))
+    if ordered:
+        raise Problem(
+            f"topic {settings.topics.model_log} has an order of events already, of a worker that began elsewhere; "
+            "delete it, or name another in MILLSTREAM_TOPICS__MODEL_LOG"
+        )
     compile_kernels_saying_so()
     load_training()
     try:
