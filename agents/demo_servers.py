@@ -141,7 +141,7 @@ def _settings_of_run(
             "inputs": (Input(topic=topics_prefix + INPUT),),
             "topics": topics,
             "learning": replace(settings.learning, exclude_consumed=exclude_consumed),
-            "snapshots": settings.snapshots.model_copy(update={"directory": snapshots, "start": "earliest"}),
+            "snapshots": settings.snapshots.model_copy(update={"directory": str(snapshots), "start": "earliest"}),
             "worker": settings.worker.model_copy(update={"effort": effort}),
         }
     )

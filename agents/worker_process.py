@@ -91,6 +91,24 @@ class WorkerProcess:
             return status
         return None
 
+    @property
+    def said(self) -> str:
+        """What it has logged."""
+        return self._log_path.read_text(errors="replace")
+
+    @property
+    def pid(self) -> int:
+        """Its process id. Raises `WorkerEnded` before it is started."""
+        if self._process is None:
+            raise WorkerEnded("the worker is not started")
+        return self._process.pid
+
+    async def kill(self) -> None:
+        """End it at once, as a machine that fails does."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
     async def finish(self) -> dict[str, Any]:
         """Stop it in order and return the object that `worker --json` ends with. Raises `WorkerEnded` without one."""
         said = await self._stop()
@@ -120,5 +138,5 @@ class WorkerProcess:
             self._log.close()
 
     def _tail(self, what: str) -> str:
-        written = self._log_path.read_text(errors="replace").splitlines()[-_SHOWN_LINES:]
+        written = self.said.splitlines()[-_SHOWN_LINES:]
         return "\n".join([f"{what}; the last lines it wrote:", *(f"  {line}" for line in written)])

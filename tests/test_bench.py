@@ -253,6 +253,21 @@ def test_read_measures_the_reader_and_http_against_their_floors(
     assert left_behind(kafka.bootstrap, redis_url) == set()
 
 
+def test_recovery_kills_a_worker_and_measures_what_comes_then(
+    kafka: LocalKafka, redis_url: str, tmp_path: Path
+) -> None:
+    """Of a small state; whatever waited is learned and published."""
+    options = ("--users", "300", "--items", "100", "--events-per-user", "3", "--waiting", "200")
+    found = bench("recovery", *options, env=variables(kafka.bootstrap, redis_url), cwd=tmp_path)
+    figures = found["figures"]
+    assert (figures["users"], figures["items"], figures["events"]) == (300, 100, 900)
+    assert 10_000 < figures["snapshot_bytes"] < figures["resident_bytes"]
+    assert 0 < figures["pause_p50_ms"] <= figures["pause_p99_ms"] <= figures["pause_max_ms"]
+    assert figures["load_s"] < figures["first_list_s"]
+    assert set(found["ratios"]) == {"catch_up_over_learn"}
+    assert left_behind(kafka.bootstrap, redis_url) == set()
+
+
 def test_ctrl_c_stops_all_it_started(kafka: LocalKafka, redis_url: str, tmp_path: Path) -> None:
     """SIGINT while the worker runs: exit status 130, and neither processes nor keys nor topics are left."""
     running = subprocess.Popen(

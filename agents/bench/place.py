@@ -32,7 +32,9 @@ class Place:
         return settings.model_copy(
             update={
                 "redis": settings.redis.model_copy(update={"prefix": f"{settings.redis.prefix}{name}:"}),
-                "snapshots": settings.snapshots.model_copy(update={"directory": self.folder / f"{name}-snapshots"}),
+                "snapshots": settings.snapshots.model_copy(
+                    update={"directory": str(self.folder / f"{name}-snapshots")}
+                ),
                 "kafka": settings.kafka.model_copy(update={"group_id": f"{settings.kafka.group_id}-{name}"}),
                 "topics": settings.topics.model_copy(update={"model_log": model_log}),
             }

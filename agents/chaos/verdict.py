@@ -14,7 +14,7 @@ import orjson
 from kafka import KafkaConsumer, TopicPartition  # type: ignore[import-untyped]
 
 from millstream.agents.resume import resume
-from millstream.online_learning.order import FollowedOrder, OrderPosition
+from millstream.online_learning.order import FollowedOrder, OrderBroken, OrderPosition
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.step import Step
 from millstream.schemas.columns import Chunk
@@ -80,7 +80,7 @@ def judge(settings: Settings, summaries: Sequence[Mapping[str, Any]], positions:
     bootstrap, topic = settings.kafka.bootstrap_servers, settings.inputs[0].topic
     events = read_topic(bootstrap, topic)
     of_user = _of_user(events)
-    order, claims, void = _followed(read_topic(bootstrap, settings.topics.model_log))
+    order, claims, void, skipped = _followed(read_topic(bootstrap, settings.topics.model_log))
     ends = Counter({place: max(at) + 1 for place, at in _offsets(events).items()})
     uncovered = sum(max(0, end - order.ordered.get((topic, place), 0)) for place, end in ends.items())
     fresh = _folded(settings, order, events)
@@ -93,7 +93,7 @@ def judge(settings: Settings, summaries: Sequence[Mapping[str, Any]], positions:
     wrong = (of_user - counted) + (counted - of_user)
     examples += [f"{user}: {counted[user]} events count, {of_user[user]} came" for user in wrong]
     return Verdict(
-        lost=uncovered + sum((of_user - counted).values()),
+        lost=uncovered + skipped + sum((of_user - counted).values()),
         doubled=sum((counted - of_user).values()),
         hash_mismatches=sum(each["state_hash"] != expected for each in summaries) + (_counted(fresh) != of_user),
         stale_lists=len(stale),
@@ -103,15 +103,19 @@ def judge(settings: Settings, summaries: Sequence[Mapping[str, Any]], positions:
     )
 
 
-def _followed(records: Iterable[Read]) -> tuple[FollowedOrder, int, int]:
-    """Return the order, how many claims counted, and how many records did not."""
-    order, claims, void = FollowedOrder(OrderPosition(), {}), 0, 0
+def _followed(records: Iterable[Read]) -> tuple[FollowedOrder, int, int, int]:
+    """Return the order, and how many claims counted, records did not count, and records left out offsets before."""
+    order, claims, void, skipped = FollowedOrder(OrderPosition(), {}), 0, 0, 0
     for read in records:
         record = decode_order(read.value)
-        counts = order.read(read.offset, record)
+        try:
+            counts = order.read(read.offset, record)
+        except OrderBroken:
+            skipped += 1
+            continue
         claims += counts and isinstance(record, Claim)
         void += not counts
-    return order, claims, void
+    return order, claims, void, skipped
 
 
 def _folded(settings: Settings, order: FollowedOrder, events: Sequence[Read]) -> Step:

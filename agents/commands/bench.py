@@ -247,6 +247,34 @@ def rank_command(sizes: str, users: int, events: int, as_json: bool) -> None:
     _report(lambda: rank(catalogues, _learning(False), users=users, events=events, say=_say), as_json)
 
 
+@command.command("recovery")
+@click.option("--users", type=click.IntRange(100), default=1_000_000, show_default=True)
+@click.option("--items", type=click.IntRange(100), default=100_000, show_default=True)
+@click.option("--events-per-user", type=click.IntRange(1), default=20, show_default=True, help="Learned beforehand.")
+@click.option("--waiting", type=click.IntRange(1), default=30_000, show_default=True, help="Events to catch up with.")
+@_json_option
+def recovery_command(users: int, items: int, events_per_user: int, waiting: int, as_json: bool) -> None:
+    """Snapshots of a large state beside 1,000 events a second, and how soon a killed worker goes on with it.
+
+    The state of a million users is learned first, which takes some ten minutes, and some 4 GB.
+
+    \b
+    Examples:
+      millstream bench recovery
+      millstream bench recovery --users 100000 --items 10000 --json
+    """
+    from millstream.agents.bench.place import place
+    from millstream.agents.bench.recovery import recovery
+
+    def run() -> Report:
+        with place(_say, with_kafka=True) as where:
+            return _stoppable(
+                recovery(where, users=users, items=items, events_per_user=events_per_user, waiting=waiting, say=_say)
+            )
+
+    _report(run, as_json)
+
+
 def _sizes(written: str) -> list[int]:
     """Return catalogue sizes in rising order. Raises `BadParameter` for what is none."""
     from millstream.agents.bench.shoppers import LEAST_ITEMS
