@@ -51,3 +51,7 @@ def compile_kernels_saying_so() -> None:
 def load_training() -> None:
     """Load torch, which takes some seconds, so that a run that is timed does not wait for it at its second block."""
     from millstream.online_learning import interest_loss  # noqa: F401  # here, so that other commands start without
+
+
+if __name__ == "__main__":
+    compile_kernels_saying_so()

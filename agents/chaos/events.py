@@ -9,6 +9,7 @@ import time
 import orjson
 
 from millstream.streams.acked_producer import AckedProducer, Record
+from millstream.streams.errors import Unavailable
 
 USERS, ITEMS = 1_500, 300
 _TWICE, _LATE = 0.04, 0.05
@@ -53,6 +54,7 @@ class Sender:
         """Records acknowledged."""
         self.ends: dict[int, int] = {}
         """Next offset of each partition, as far as acknowledged."""
+        self._failed: BaseException | None = None
         self._producer = AckedProducer(bootstrap, topic, client_id="millstream-chaos")
         self._events = events
         self._rate = rate
@@ -68,10 +70,15 @@ class Sender:
                     self.ends |= await self._producer.send(records[self.sent : due])
                     self.sent = due
                 await asyncio.sleep(_BATCH_S)
+        except BaseException as error:
+            self._failed = error
+            raise
         finally:
             await self._producer.close(1.0)
 
     async def reached(self, sent: int) -> None:
-        """Return when so many records are acknowledged."""
+        """Return when so many records are acknowledged. Raises `Unavailable` when no more will be."""
         while self.sent < sent:
+            if self._failed is not None:
+                raise Unavailable(f"{self.sent:,} events sent, then no more: {self._failed!r}")
             await asyncio.sleep(_BATCH_S)

@@ -33,6 +33,7 @@ _SNAPSHOTS_EVERY_S = 1.0
 _SETTLED_WITHIN_S = 120.0
 _BROKEN_SETTLES_WITHIN_S = 15.0
 _LOOK_EVERY_S = 0.05
+_TASKS_END_WITHIN_S = 10.0
 
 Say = Callable[[str], None]
 
@@ -152,8 +153,9 @@ async def run_once(
     finally:
         for task in run.tasks:
             task.cancel()
-        await asyncio.gather(*run.tasks, return_exceptions=True)
         processes.end()
+        if run.tasks:
+            await asyncio.wait(run.tasks, timeout=_TASKS_END_WITHIN_S)
     return Outcome(
         seed=seed,
         events=events,
