@@ -21,7 +21,7 @@ install: $(STAMP) ## Make .venv and install the locked packages and Millstream i
 demo: $(STAMP) broker ## Watch the whole loop on a real log, from Kafka to lists in Redis.
 	@$(BIN)/millstream demo $(ARGS)
 
-# In two processes: all that needs servers in the one, in turn, and the rest in the other. Both find kernels compiled.
+# In two processes, which keep apart what may not meet (tests/conftest.py). Both find the kernels compiled.
 test: $(STAMP) broker ## Run the tests, against a real Kafka and a real Valkey on this machine.
 	@$(BIN)/python -m millstream.agents.warm_up
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)

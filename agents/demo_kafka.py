@@ -53,6 +53,11 @@ class ThroughKafka:
     async def __aexit__(self, *failure: object) -> None:
         await self._worker.__aexit__(*failure)
 
+    @property
+    def worker(self) -> WorkerProcess:
+        """The worker's process."""
+        return self._worker
+
     async def offer(self) -> None:
         """Produce the catalogue, then the log at the rate offered; return when the broker has acknowledged it all."""
         await self._offer_catalogue()

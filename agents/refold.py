@@ -64,6 +64,11 @@ class Refold:
                 for raw in self._read(consumer, ahead, place):
                     self._order.offer(Chunk(raw.input, raw.partition, raw.start, raw.end, self._decode(raw)), len(raw))
                 yield from self._order.take()
+                if self._order.swapped() is not None:
+                    raise PastGone(
+                        f"{self._settings.topics.model_log} goes on with another model there, which no fold from "
+                        "before it comes to; only snapshots from after it do"
+                    )
 
     def _read(self, consumer: KafkaConsumer, ahead: ReadAhead, place: Place) -> tuple[RawChunk, ...]:
         """Return what comes next at a place, some thousand records at most."""

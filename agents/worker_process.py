@@ -6,10 +6,10 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import IO, Any, Self
 
-import msgspec
 from redis.exceptions import RedisError
 
 from millstream.streams.errors import Unavailable
@@ -17,7 +17,7 @@ from millstream.streams.redis_connection import connect
 from millstream.streams.settings import Settings
 
 from .demo_servers import environment
-from .status import WorkerStatus, read_status, status_key
+from .status import WorkerStatus, read_workers, workers_key
 
 _READY_WITHIN_S = 240.0
 """The first worker on a machine compiles its kernels: about a minute, more where others are at work."""
@@ -79,17 +79,14 @@ class WorkerProcess:
         if self._process is None or self._process.returncode is not None:
             raise WorkerEnded(self._tail(f"the worker ended with status {self._process and self._process.returncode}"))
         try:
-            value: Any = await self._client.get(status_key(self._settings.redis.prefix))
+            values: Any = await self._client.hvals(workers_key(self._settings.redis.prefix))
         except RedisError:
             return None
-        try:
-            status = None if value is None else read_status(value)
-        except msgspec.MsgspecError:
+        own = [each for each in read_workers(values, time.time_ns() // 1_000_000) if each.pid == self._process.pid]
+        if not own:
             return None
-        if status is not None and status.pid == self._process.pid:
-            self.status = status
-            return status
-        return None
+        self.status = own[0]
+        return own[0]
 
     @property
     def said(self) -> str:

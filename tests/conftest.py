@@ -19,18 +19,23 @@ from millstream.streams.local_redis import LocalRedis
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_AT_SERVERS = re.compile(r"\b(subprocess|LocalKafka|LocalRedis|redis_url|free_ports|from running)\b")
+_GROUPS = {
+    "processes": re.compile(r"\b(subprocess|from running|run_once)\b"),
+    "servers": re.compile(r"\b(LocalKafka|LocalRedis|redis_url|free_ports)\b"),
+}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep what needs servers or processes in one group: run in parallel, all of it goes to one process, in turn."""
-    if _needs_servers(item.path):
-        item.add_marker(pytest.mark.xdist_group("servers"))
+    """Keep in one group what starts processes, and in one what needs servers: each runs in one process, in turn."""
+    group = _group(item.path)
+    if group is not None:
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @functools.cache
-def _needs_servers(module: Path) -> bool:
-    return _AT_SERVERS.search(module.read_text()) is not None
+def _group(module: Path) -> str | None:
+    text = module.read_text()
+    return next((name for name, words in _GROUPS.items() if words.search(text)), None)
 
 
 @pytest.fixture(scope="session")

@@ -98,11 +98,12 @@ def test_freshness_counts_every_event(kafka: LocalKafka, redis_url: str, tmp_pat
     rows = [{"user": f"u{n % 40}", "item": f"i{n % 7}", "ts": 1_700_000_000_000 + n} for n in range(700)]
     log.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (empty := tmp_path / "cwd").mkdir()
-    options = ("--log", str(log), "--rate", "500", "--seconds", "1.2", "--after", "60")
+    options = ("--log", str(log), "--rate", "500", "--seconds", "1.2", "--after", "60", "--workers", "2")
     found = bench("freshness", *options, env=variables(kafka.bootstrap, redis_url), cwd=empty)
     figures = found["figures"]
     assert figures["events"] == found["baseline"]["events"] == 600
-    assert figures["learned_before"] == 60
+    assert (figures["learned_before"], figures["workers"]) == (60, 2)
+    assert 0 < figures["staleness_p99_ms"] < 10_000
     assert figures["freshness_p50_ms"] <= figures["freshness_p99_ms"] <= figures["freshness_max_ms"]
     assert found["baseline"]["freshness_p50_ms"] <= found["baseline"]["freshness_p99_ms"]
     assert left_behind(kafka.bootstrap, redis_url) == set()
@@ -347,6 +348,7 @@ def test_the_report_is_plain_json_and_a_table() -> None:
         ["loop", "--runs", "0"],
         ["freshness", "--rate", "0"],
         ["freshness", "--after", "-1"],
+        ["freshness", "--kill"],
         ["learn", "--limit", "0"],
         ["rank", "--items", "9"],
     ],

@@ -12,21 +12,25 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from millstream.agents.demo_kafka import ThroughKafka
 from millstream.agents.demo_servers import Say
 from millstream.agents.freshness import FeedFollower, FreshnessMeter, Percentiles
 from millstream.agents.replay import replay
+from millstream.agents.worker_process import WorkerProcess
 from millstream.schemas.columns import InteractionColumns
 from millstream.streams.errors import Unavailable
 from millstream.streams.settings import Input, Settings
 from millstream.streams.topics import admin_client, ensure_topics
 
 from .child import child
-from .place import Place
+from .place import PARTITIONS, Place
 from .report import Report, WrongResult
 
 RATIO = "freshness_p50_over_floor"
+_OF_SEVERAL = {"staleness_p99_ms": "≤ 500"}
+_WITH_A_KILL = {"freshness_max_ms": "≤ 10,000"}
 _BARE = "millstream.agents.bench.bare_consumer"
 _LOOK_EVERY_S = 0.05
 _SAID_EVERY_S = 5.0
@@ -36,19 +40,29 @@ _SETTLE_WITHIN_S = 30.0
 
 
 async def freshness(
-    where: Place, name: str, columns: InteractionColumns, *, rate: float, after: int = 0, say: Say
+    where: Place,
+    name: str,
+    columns: InteractionColumns,
+    *,
+    rate: float,
+    after: int = 0,
+    workers: int = 1,
+    kill: bool = False,
+    say: Say,
 ) -> Report:
     """Offer the events at `rate` a second, first to the floor, then to a worker; return both percentiles.
 
-    The worker is given the first `after` events before, all at once, and they are not measured.
+    The worker is given the first `after` events before, all at once, and they are not measured. With more `workers`
+    they share the lists; with `kill` one of them is killed half way, the one that leads if that is not the first.
 
-    Raises `WrongResult` for an event that no list read contains, or that was not learned.
+    Raises `WrongResult` for an event that no list read contains, or that was not learned, and for states that differ.
     """
     before, offered = columns.cut(0, after), columns.cut(after, len(columns))
     say(f"{len(offered):,} events of {name} at {rate:,.0f} a second, to a bare consumer")
     floor = await _floor(where, offered, rate)
     say(f"the same to a worker; the floor was {_shown(floor)}")
-    fresh, lists, learned_per_s = await _worker(where, before, offered, rate, say)
+    fresh, lists, learned_per_s, stale_ms = await _workers(where, before, offered, rate, workers, kill, say)
+    several = {"workers": workers, "staleness_p99_ms": stale_ms, "killed": kill} if workers > 1 else {}
     return Report(
         name="freshness",
         figures={
@@ -60,10 +74,11 @@ async def freshness(
             "freshness_p99_ms": fresh.p99,
             "freshness_max_ms": fresh.max,
             "learned_before": len(before),
+            **several,
         },
         baseline={"events": floor.n, "freshness_p50_ms": floor.p50, "freshness_p99_ms": floor.p99},
         ratios={RATIO: fresh.p50 / floor.p50, "freshness_p99_over_floor": fresh.p99 / floor.p99},
-        targets={"freshness_p50_ms": "≤ 25", "freshness_p99_ms": "≤ 150"},
+        targets=_WITH_A_KILL if kill else {"freshness_p50_ms": "≤ 25", "freshness_p99_ms": "≤ 150", **_OF_SEVERAL},
         facts=(
             f"{name} on {where.kafka}: every one of {fresh.n:,} events, coalesced ones too, from the producer's "
             "send to the first GET by another process of a list whose position contains it",
@@ -98,13 +113,25 @@ async def _through_bare_consumer(settings: Settings, columns: InteractionColumns
     return meter.overall()
 
 
-async def _worker(
-    where: Place, before: InteractionColumns, offered: InteractionColumns, rate: float, say: Say
-) -> tuple[Percentiles, int, float]:
+async def _workers(
+    where: Place,
+    before: InteractionColumns,
+    offered: InteractionColumns,
+    rate: float,
+    workers: int,
+    kill: bool,
+    say: Say,
+) -> tuple[Percentiles, int, float, float]:
+    """Return how fresh lists were, how many there were, events a second, and the staleness of the stalest model."""
     settings = where.apart("worker")
     meter = FreshnessMeter()
     async with AsyncExitStack() as stack:
         route = await stack.enter_async_context(ThroughKafka(settings, offered, rate, meter, where.folder))
+        others = [
+            await stack.enter_async_context(_one_more(settings, where.folder / f"worker-{number}"))
+            for number in range(2, workers + 1)
+        ]
+        await _shared(route.worker, others)
         await _learned(route, settings, before)
         await stack.enter_async_context(FeedFollower(settings.redis.url, settings.redis.prefix, meter.listed))
         began_s = time.monotonic()
@@ -115,14 +142,49 @@ async def _worker(
             recent = meter.recent()
             say(f"{route.sent:,} sent, {meter.waiting:,} of them on no list yet; lately {_shown(recent)}")
             await route.standing()  # raises when the worker has ended
+            if kill and others and route.sent > len(offered) / 2:
+                await _kill_one(others, say)
+                kill = False
         offering.result()
         await _settled(meter, len(offered))
         elapsed_s = time.monotonic() - began_s
+        statuses = [await each.look() or each.status for each in (route.worker, *others)]
+        stale_ms = max(status.staleness_ms.p99 or 0.0 for status in statuses if status is not None)
+        ends = [await other.finish() for other in others]
         end = await route.finish()
     events = len(before) + len(offered)
     if end.learned != events or end.dead_letters:
         raise WrongResult(f"{end.learned:,} of {events:,} events learned, {end.dead_letters:,} dead letters")
-    return meter.overall(), end.lists, len(offered) / elapsed_s
+    if {other["state_hash"] for other in ends} - {end.state_hash}:
+        raise WrongResult("the workers' states differ")
+    return meter.overall(), end.lists, len(offered) / elapsed_s, stale_ms
+
+
+def _one_more(settings: Settings, folder: Path) -> WorkerProcess:
+    folder.mkdir()
+    return WorkerProcess(settings, folder)
+
+
+async def _shared(first: WorkerProcess, others: list[WorkerProcess]) -> None:
+    """Return when all run and each has partitions of its own."""
+    async with asyncio.timeout(_READY_WITHIN_S):
+        while others:
+            found = [status for each in (first, *others) if (status := await each.look()) is not None]
+            dealt = [number for status in found for number in status.partitions]
+            if (
+                len(found) == 1 + len(others)
+                and all(status.partitions for status in found)
+                and len(dealt) == PARTITIONS
+            ):
+                return
+            await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def _kill_one(others: list[WorkerProcess], say: Say) -> None:
+    killed = next((each for each in others if each.status is not None and each.status.leads), others[0])
+    say(f"killing worker {killed.pid}, which {'leads' if killed.status and killed.status.leads else 'follows'}")
+    others.remove(killed)
+    await killed.kill()
 
 
 async def _learned(route: ThroughKafka, settings: Settings, columns: InteractionColumns) -> None:

@@ -113,12 +113,16 @@ def publish_command(events: int, seconds: float, runs: int, as_json: bool) -> No
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=1_000.0, show_default=True, help="Events/s.")
 @click.option("--seconds", type=click.FloatRange(1), default=30.0, show_default=True, help="How long to offer them.")
 @click.option("--after", type=click.IntRange(0), default=0, show_default=True, help="Learn so many events before.")
+@click.option("--workers", type=click.IntRange(1, 4), default=1, show_default=True, help="They share the lists.")
+@click.option("--kill", is_flag=True, help="Kill one of several half way.")
 @_log_options
 @_json_option
 def freshness_command(
     rate: float,
     seconds: float,
     after: int,
+    workers: int,
+    kill: bool,
     log: Path | None,
     min_rating: float | None,
     exclude_consumed: bool,
@@ -132,7 +136,10 @@ def freshness_command(
     Examples:
       millstream bench freshness
       millstream bench freshness --log clicks.jsonl.gz --rate 2000 --seconds 60 --json
+      millstream bench freshness --workers 3 --kill
     """
+    if kill and workers < 2:
+        raise click.UsageError("--kill needs --workers 2 or more: somebody has to go on")
     from millstream.agents.bench.freshness import freshness
     from millstream.agents.bench.place import place
 
@@ -141,7 +148,9 @@ def freshness_command(
         if len(columns) <= after:
             raise click.UsageError(f"--after {after}: {name} has {len(columns):,} events, none is left to measure")
         with place(_say, with_kafka=True, exclude_consumed=exclude_consumed) as where:
-            return _stoppable(freshness(where, name, columns, rate=rate, after=after, say=_say))
+            return _stoppable(
+                freshness(where, name, columns, rate=rate, after=after, workers=workers, kill=kill, say=_say)
+            )
 
     _report(run, as_json)
 
