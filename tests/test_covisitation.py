@@ -56,7 +56,7 @@ class Learned:
     def feed(self, user: int, item: int, ts_ms: int) -> None:
         self.seq += 1
         covisit(self.c, self.h, np.int32(user), np.int32(item), ts_ms, self.seq, np.float32(1.0))
-        remember(self.h, np.int32(user), np.int32(item), ts_ms, 0, np.float32(1.0), 0, False)
+        remember(self.h, np.int32(user), np.int32(item), ts_ms, np.float32(1.0), 0, False)
 
     def units(self, item: int) -> range:
         """The units of an item's block."""
