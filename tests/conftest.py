@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _GROUPS = {
-    "processes": re.compile(r"\b(subprocess|from running|run_once)\b"),
+    "processes": re.compile(r"\b(subprocess|from running)\b"),
     "servers": re.compile(r"\b(LocalKafka|LocalRedis|redis_url|free_ports)\b"),
 }
 

@@ -19,6 +19,10 @@ from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_redis import LocalRedis
 
 SHOWS: dict[str, tuple[int, Fault, int, int]] = {
+    "fence": (31, "stop_leader", 2, 12_000),
+    "position": (15, "kill_leader", 1, 3_000),
+    "newer-wins": (31, "stop_leader", 2, 6_000),
+    "dedupe": (31, "join", 1, 2_000),
     "rename": (31, "kill_in_snapshot", 1, 3_000),
 }
 """By guard: a seed, a fault that the guard holds off, workers, and events with which that shows."""
