@@ -20,9 +20,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _GROUPS = {
-    "processes": re.compile(r"\b(subprocess|from running)\b"),
+    "processes": re.compile(r"\b(subprocess|from running|run_once)\b"),
     "servers": re.compile(r"\b(LocalKafka|LocalRedis|redis_url|free_ports)\b"),
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the long tests be asked for."""
+    parser.addoption("--long", action="store_true", help="Also what takes a minute and shows little that is new.")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave the long tests out unless they are asked for."""
+    if item.get_closest_marker("long") and not item.config.getoption("--long"):
+        pytest.skip('long: `make test ARGS="--long"` runs it')
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

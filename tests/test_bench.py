@@ -254,6 +254,7 @@ def test_read_measures_the_reader_and_http_against_their_floors(
     assert left_behind(kafka.bootstrap, redis_url) == set()
 
 
+@pytest.mark.long
 def test_recovery_kills_a_worker_and_measures_what_comes_then(
     kafka: LocalKafka, redis_url: str, tmp_path: Path
 ) -> None:

@@ -95,7 +95,9 @@ def test_sittings_add_up_in_the_ledger(tmp_path: Path) -> None:
     assert (found["lost"], found["claims"], found["proven"]) == (2, 3, {"in_order": 2})
 
 
-@pytest.mark.parametrize("guard", SHOWS)
+@pytest.mark.parametrize(
+    "guard", [guard if guard == "rename" else pytest.param(guard, marks=pytest.mark.long) for guard in SHOWS]
+)
 async def test_a_guard_that_is_turned_off_shows(servers: Servers, tmp_path: Path, guard: str) -> None:
     """A run without it finds something."""
     seed, fault, workers, events = SHOWS[guard]

@@ -62,7 +62,7 @@ async def freshness(
     floor = await _floor(where, offered, rate)
     say(f"the same to a worker; the floor was {_shown(floor)}")
     fresh, lists, learned_per_s, stale_ms = await _workers(where, before, offered, rate, workers, kill, say)
-    several = {"workers": workers, "staleness_p99_ms": stale_ms, "killed": kill} if workers > 1 else {}
+    several = {"workers": workers, "staleness_p99_ms": stale_ms, "killed": int(kill)} if workers > 1 else {}
     return Report(
         name="freshness",
         figures={
