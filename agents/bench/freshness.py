@@ -62,7 +62,9 @@ async def freshness(
     floor = await _floor(where, offered, rate)
     say(f"the same to a worker; the floor was {_shown(floor)}")
     fresh, lists, learned_per_s, stale_ms = await _workers(where, before, offered, rate, workers, kill, say)
-    several = {"workers": workers, "staleness_p99_ms": stale_ms, "killed": int(kill)} if workers > 1 else {}
+    several: dict[str, float] = {"workers": workers, "staleness_p99_ms": stale_ms} if workers > 1 else {}
+    if kill:
+        several["killed"] = 1
     return Report(
         name="freshness",
         figures={
