@@ -243,7 +243,8 @@ async def test_lists_are_made_of_the_partitions_asked_for() -> None:
     """Of another's users nobody's list is made; of ours all are there once the last slice of a part is done."""
     async with running(FakeStep()) as run:
         submit(run, chunk(["a"] * 20), records=20)
-        await run.thread.call(lambda _: None)
+        while not run.thread.is_idle:
+            await asyncio.sleep(0)
         await run.thread.call(lambda _: setattr(run.thread, "listed", frozenset({1})))
         submit(run, chunk(["b"], start=20), records=1)
         await run.thread.stop()
