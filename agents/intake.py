@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from millstream.schemas.columns import Chunk, Reject
+from millstream.schemas.columns import Chunk, InteractionColumns, Reject
 from millstream.schemas.decode import InteractionDecoder
+from millstream.schemas.mapping import InputMapping
 from millstream.streams.read_ahead import RawBatch, RawChunk
+from millstream.streams.settings import Settings
 
 from .failure import Failure
 from .ordering import Reading
@@ -35,6 +37,28 @@ class Offered(Protocol):
 
     def offer(self, readings: Sequence[Reading]) -> None:
         """Take in a batch."""
+
+
+def decoders_of(settings: Settings) -> dict[str, InteractionDecoder]:
+    """Return each input's decoder, by topic. Raises `WrongMapping`."""
+    return {
+        each.topic: InteractionDecoder(InputMapping(each.default_kind, each.fields, each.kinds))
+        for each in settings.inputs
+    }
+
+
+def decode_chunk(
+    decoders: Mapping[str, InteractionDecoder], raw: RawChunk
+) -> tuple[InteractionColumns, Sequence[Reject]]:
+    """Return the events of a chunk of an input, and what could not be used."""
+    return decoders[raw.input].decode(
+        raw.values,
+        raw.offsets,
+        raw.timestamps_ms,
+        input=raw.input,
+        partition=raw.partition,
+        event_ids=raw.event_ids,
+    )
 
 
 class Intake:
@@ -66,14 +90,7 @@ class Intake:
             self._failure.report(error)
 
     def _decode(self, raw: RawChunk) -> Reading:
-        columns, rejects = self._decoders[raw.input].decode(
-            raw.values,
-            raw.offsets,
-            raw.timestamps_ms,
-            input=raw.input,
-            partition=raw.partition,
-            event_ids=raw.event_ids,
-        )
+        columns, rejects = decode_chunk(self._decoders, raw)
         chunk = Chunk(raw.input, raw.partition, raw.start, raw.end, columns)
         return Reading(chunk, len(raw), partial(self._put_aside, raw, rejects) if rejects else None)
 

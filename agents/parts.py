@@ -13,8 +13,6 @@ import redis.asyncio
 
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.step import Step
-from millstream.schemas.decode import InteractionDecoder
-from millstream.schemas.mapping import InputMapping
 from millstream.streams.dead_letters import DeadLetterTopic
 from millstream.streams.kept_off import KeptOff
 from millstream.streams.marker import Marker
@@ -31,7 +29,7 @@ from millstream.streams.source import InteractionSource
 from .catalogue import Catalogue
 from .effort import Effort
 from .failure import Failure
-from .intake import Intake
+from .intake import Intake, decoders_of
 from .ordering import Ordering
 from .publisher import Publisher
 from .reporter import Reporter
@@ -115,11 +113,7 @@ def join(settings: Settings, failure: Failure, *, interactions: Deliver, items: 
         failed=failure.report,
         observe=gauges.published,
     )
-    decoders = {
-        each.topic: InteractionDecoder(InputMapping(each.default_kind, each.fields, each.kinds))
-        for each in settings.inputs
-    }
-    intake = Intake(decoders, dead_letters, ordering, failure)
+    intake = Intake(decoders_of(settings), dead_letters, ordering, failure)
     snapshots = Snapshots(
         thread,
         open_store(settings.snapshots.directory),

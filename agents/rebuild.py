@@ -16,8 +16,6 @@ from typing import Any
 
 import redis.asyncio
 
-from millstream.online_learning.live_copy import write_whole
-from millstream.online_learning.order import OrderPosition, Place
 from millstream.online_learning.snapshot import forget, open_snapshot, points
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.snapshot_store import Store
@@ -28,10 +26,9 @@ from millstream.streams.errors import Unavailable
 from millstream.streams.redis_connection import connect
 from millstream.streams.settings import Settings
 
-from .made_with import made_with
 from .pipeline import Pipeline, build
 from .status import WorkerStatus, read_workers, workers_key
-from .stored_snapshots import config_of
+from .stored_snapshots import begin, config_of, restore
 from .switching import HELD_AT_MOST_S, OFFERED, PREVIOUS
 
 _LOOK_EVERY_S = 0.05
@@ -75,38 +72,26 @@ def beside(settings: Settings) -> Settings:
     )
 
 
-def begin(settings: Settings, store: Store, beginning: Beginning) -> None:
+def begin_new(settings: Settings, store: Store, beginning: Beginning) -> None:
     """Write a first snapshot that knows of nothing, and stands at the beginning."""
     step = Step(settings.learning, [each.topic for each in settings.inputs])
     step.positions = dict(beginning.positions)
-    _write(step, store, beginning.topic_ids, beginning.positions, OrderPosition())
+    begin(step, store, beginning.topic_ids)
 
 
 def begin_with_previous(settings: Settings, store: Store) -> Settings:
     """Write the model that was switched from as a first snapshot; return the settings it was made with.
 
-    Raises `NotSwitched` where there is none.
+    Raises `NotSwitched` where there is none, and as `restore` does.
     """
     previous = open_store(f"{settings.snapshots.directory}/{PREVIOUS}")
     found = points(previous)
     if not found:
         raise NotSwitched(f"{previous.address}: no model is kept there to go back to")
-    saved = open_snapshot(previous, found[-1].name)
-    config = config_of(saved.header["config"])
-    step = Step.load(config, saved, [each.topic for each in settings.inputs])
-    meta = saved.header["meta"]
-    begun = {(topic, partition): offset for topic, partition, offset in meta.get("begun", [])}
-    _write(step, store, meta.get("topic_ids", {}), begun, OrderPosition(*meta["order"]))
+    restore(previous, found[-1].name, into=store)
     forget(store, keep=1)
+    config = config_of(open_snapshot(previous, found[-1].name).header["config"])
     return settings.model_copy(update={"learning": config})
-
-
-def _write(
-    step: Step, store: Store, topic_ids: dict[str, str], begun: dict[Place, int], position: OrderPosition
-) -> None:
-    places = [[topic, partition, offset] for (topic, partition), offset in begun.items()]
-    meta = {"topic_ids": topic_ids, "begun": places, "order": position}
-    write_whole(step, store, {"meta": meta, "state_hash": step.state_hash(), "made_with": made_with()})
 
 
 class Rebuild:

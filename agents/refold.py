@@ -14,9 +14,7 @@ from kafka import KafkaConsumer, TopicPartition  # type: ignore[import-untyped]
 
 from millstream.online_learning.order import FollowedOrder, OrderPosition, Part, Place
 from millstream.schemas.columns import Chunk, InteractionColumns, ItemColumns
-from millstream.schemas.decode import InteractionDecoder
 from millstream.schemas.decode_items import ItemDecoder
-from millstream.schemas.mapping import InputMapping
 from millstream.schemas.order_records import decode_order
 from millstream.streams.errors import Unavailable
 from millstream.streams.read_ahead import RawChunk, ReadAhead
@@ -24,6 +22,7 @@ from millstream.streams.settings import Settings
 from millstream.streams.topic_reading import consuming, read_to_end
 
 from .catalogue import read_items
+from .intake import decode_chunk, decoders_of
 
 _AT_ONCE = 4_000
 _POLL_MS = 500
@@ -45,10 +44,7 @@ class Refold:
             if record.offset > self._order.position.offset:
                 raise PastGone(f"{log} begins at offset {record.offset}, and {position.offset} is asked for")
             self._order.read(record.offset, decode_order(record.value))
-        self._decoders = {
-            each.topic: InteractionDecoder(InputMapping(each.default_kind, each.fields, each.kinds))
-            for each in settings.inputs
-        }
+        self._decoders = decoders_of(settings)
         self._items = ItemDecoder()
 
     @property
@@ -104,15 +100,7 @@ class Refold:
     def _decode(self, raw: RawChunk) -> InteractionColumns | ItemColumns:
         if raw.input not in self._decoders:
             return read_items(self._items, raw).columns
-        columns, _ = self._decoders[raw.input].decode(
-            raw.values,
-            raw.offsets,
-            raw.timestamps_ms,
-            input=raw.input,
-            partition=raw.partition,
-            event_ids=raw.event_ids,
-        )
-        return columns
+        return decode_chunk(self._decoders, raw)[0]
 
 
 async def _nobody(_: object) -> None:

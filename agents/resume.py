@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.live_copy import LiveCopy
@@ -41,6 +42,12 @@ class Resumed:
     """Where the state stands in the order."""
 
 
+def positions_of(step: Step, meta: Mapping[str, Any]) -> dict[tuple[str, int], int]:
+    """Return where a step goes on, also in partitions without a record yet, given what its snapshot says beside it."""
+    begun = {(topic, partition): offset for topic, partition, offset in meta.get("begun", [])}
+    return begun | step.positions | step.catalogue
+
+
 def resume(config: LearningConfig, store: Store, inputs: Sequence[str] = (INTERACTIONS,)) -> Resumed:
     """Return the step of the newest snapshot that can be read, or an empty one where there is none.
 
@@ -65,13 +72,12 @@ def resume(config: LearningConfig, store: Store, inputs: Sequence[str] = (INTERA
         for line in differences(saved.header.get("made_with", {})):
             _log.warning("%s: %s; what is learned on may differ in the last digit", place, line)
         meta = saved.header["meta"]
-        begun = {(topic, partition): offset for topic, partition, offset in meta.get("begun", [])}
         return Resumed(
             step=step,
             copy=LiveCopy(step),
             chain=Chain.of(saved) if isinstance(saved, Stored) else Chain(),
             path=place,
-            positions=begun | step.positions | step.catalogue,
+            positions=positions_of(step, meta),
             topic_ids=dict(meta.get("topic_ids", {})),
             order_position=OrderPosition(*meta.get("order", ())),
         )

@@ -21,6 +21,7 @@ from millstream.schemas.slates import EncodedSlate, decode_slate
 from millstream.streams.settings import Settings
 
 from .refold import PastGone, Refold
+from .resume import positions_of
 
 
 class NotServed(PastGone):
@@ -98,9 +99,8 @@ def _starts(settings: Settings, store: Store, user_id: str, at: int | Version) -
                 is_before = home is not None and stands < at
             if is_before:
                 step = Step.load(settings.learning, saved, inputs)
-                begun = {(topic, partition): end for topic, partition, end in header["meta"].get("begun", [])}
                 order = OrderPosition(*header["meta"].get("order", ()))
-                yield _Start(f"{store.address}/{point.name}", step, order, begun | step.positions | step.catalogue)
+                yield _Start(f"{store.address}/{point.name}", step, order, positions_of(step, header["meta"]))
         except UnreadableSnapshot:
             continue
     yield _Start("", Step(settings.learning, inputs), OrderPosition(), {})

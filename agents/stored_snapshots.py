@@ -15,6 +15,8 @@ from millstream.online_learning.snapshot_file import UnreadableSnapshot
 from millstream.online_learning.snapshot_store import Store
 from millstream.online_learning.step import Step
 
+from .made_with import made_with
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -62,14 +64,22 @@ def verify(store: Store, name: str) -> str:
     return _read(store, name)[1]
 
 
-def restore(store: Store, name: str) -> str:
-    """Write the state of a snapshot once more, as the newest one, and whole; return that file's name.
+def begin(step: Step, store: Store, topic_ids: dict[str, str]) -> str:
+    """Write a first snapshot of a step that goes on at its positions, ahead of any order; return its place."""
+    places = [[topic, partition, offset] for (topic, partition), offset in step.positions.items()]
+    meta = {"topic_ids": topic_ids, "begun": places}
+    header = {"meta": meta, "state_hash": step.state_hash(), "made_with": made_with()}
+    return f"{store.address}/{write_whole(step, store, header).name}"
+
+
+def restore(store: Store, name: str, into: Store | None = None) -> str:
+    """Write the state of a snapshot once more, as the newest one (there or `into` another), whole; return its name.
 
     Nothing is removed. Raises `UnreadableSnapshot`, and `OSError` where it cannot be written.
     """
     saved, state_hash, step = _read(store, name)
     kept: dict[str, Any] = {key: saved.header[key] for key in ("meta", "made_with") if key in saved.header}
-    return write_whole(step, store, {**kept, "state_hash": state_hash}).name
+    return write_whole(step, into or store, {**kept, "state_hash": state_hash}).name
 
 
 def _read(store: Store, name: str) -> tuple[Saved, str, Step]:

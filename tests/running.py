@@ -106,6 +106,18 @@ class Pipeline:
             return None
         return decode_slate(bytes(value), list_name="main", user_id=user_id)  # type: ignore[arg-type]  # as above
 
+    async def published(self, records: int) -> None:
+        """Return once the lists of so many records are published, by whichever workers."""
+
+        def are_there() -> bool:
+            ends: dict[str, int] = {}
+            for status in self.statuses():
+                for partition, end in status.positions.get(self.topic, {}).items():
+                    ends[partition] = max(end, ends.get(partition, 0))
+            return sum(ends.values()) >= records
+
+        await until(are_there)
+
     async def learned(self, records: int) -> WorkerStatus:
         """Return the status once so many records are published."""
         held: list[WorkerStatus] = []

@@ -13,7 +13,7 @@ from kafka import KafkaProducer  # type: ignore[import-untyped]  # it ships no t
 from running import Pipeline, until
 
 from millstream.agents.cli import main
-from millstream.agents.commands.bootstrap import Moment
+from millstream.agents.moment import Moment
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.step import Step
 from millstream.schemas.columns import Chunk

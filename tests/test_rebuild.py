@@ -83,17 +83,6 @@ def versions(live: Pipeline, prefix: str = "") -> dict[str, Version]:
     return {user: Version.unpack(value[1:25]) for user, value in zip(users, found, strict=True) if value}  # type: ignore[arg-type]  # not async
 
 
-async def is_published(live: Pipeline, events: int) -> None:
-    def is_there() -> bool:
-        ends: dict[str, int] = {}
-        for status in live.statuses():
-            for partition, end in status.positions.get(live.topic, {}).items():
-                ends[partition] = max(end, ends.get(partition, 0))
-        return sum(ends.values()) >= events
-
-    await until(is_there)
-
-
 async def test_the_live_workers_go_on_with_it_and_back(live: Pipeline) -> None:
     """All workers switch between the same two events; all lists are the new model's, and later the old one's again."""
     with ExitStack() as stack:
@@ -101,7 +90,7 @@ async def test_the_live_workers_go_on_with_it_and_back(live: Pipeline) -> None:
         for worker in workers:
             await worker.running()
         live.send(clicks(900, users=USERS))
-        await is_published(live, 900)
+        await live.published(900)
         made = await rebuild(live, "--from-offset", "200")
         start = {(live.topic, partition): 200 for partition in range(PARTITIONS)}
         assert made["state_hash"] == folded(live, start, 1).state_hash()
@@ -120,7 +109,7 @@ async def test_the_live_workers_go_on_with_it_and_back(live: Pipeline) -> None:
         switched = (await switching)["switched"]
         assert (switched["workers"], switched["generation"]) == (2, 2)
         assert switched["held_s"] <= switched["taken_s"] <= switched["published_s"] < 30
-        await is_published(live, sent)
+        await live.published(sent)
         await until(lambda: {version.generation for version in versions(live).values()} == {2})
         expected = folded(live, start, 2)
         shown = {slate.user_id: slate for slate in expected.relist([f"u{n}" for n in range(USERS)]).slates(0)}
@@ -133,11 +122,11 @@ async def test_the_live_workers_go_on_with_it_and_back(live: Pipeline) -> None:
             await worker.running()
         live.send(clicks(100, seed=5, users=USERS))
         sent += 100
-        await is_published(live, sent)
+        await live.published(sent)
         back = await rebuild(live, "--back", "--switch")
         assert back["switched"]["generation"] == 3
         live.send(clicks(100, seed=6, users=USERS))
-        await is_published(live, sent + 100)
+        await live.published(sent + 100)
         await until(lambda: {version.generation for version in versions(live).values()} == {3})
         ends = [worker.interrupt() for worker in workers]
     expected = folded(live, {}, 3)
@@ -151,7 +140,7 @@ async def test_it_is_thrown_away_without_a_trace(live: Pipeline) -> None:
     with live.worker() as worker:
         await worker.running()
         live.send(clicks(200, users=USERS))
-        await is_published(live, 200)
+        await live.published(200)
         worker.interrupt()
     said = await rebuild(live, "--from-time", "2001-01-01", "--switch", exit_code=1)
     assert "no live worker answers; the model is kept" in said

@@ -83,19 +83,6 @@ async def shared_out(pipeline: Pipeline, workers: int, partitions: int = PARTITI
     await until(is_shared)
 
 
-async def published(pipeline: Pipeline, events: int) -> None:
-    """Return once the lists of so many events are published, by whichever workers."""
-
-    def are_there() -> bool:
-        ends: dict[str, int] = {}
-        for status in pipeline.statuses():
-            for partition, end in status.positions.get(pipeline.topic, {}).items():
-                ends[partition] = max(end, ends.get(partition, 0))
-        return sum(ends.values()) >= events
-
-    await until(are_there)
-
-
 def leader(pipeline: Pipeline, workers: Sequence[Worker]) -> Worker:
     (pid,) = [status.pid for status in pipeline.statuses() if status.leads and status.state == "running"]
     return next(worker for worker in workers if worker.process.pid == pid)
@@ -108,7 +95,7 @@ async def test_three_share_and_agree_and_one_goes_on_when_the_leader_is_killed(s
         await shared_out(shared, 3)
         events = clicks(3_000, users=400)
         await asyncio.to_thread(shared.send, events)
-        await published(shared, 3_000)
+        await shared.published(3_000)
         killed = leader(shared, workers)
         killed.kill()
         workers.remove(killed)
@@ -121,7 +108,7 @@ async def test_three_share_and_agree_and_one_goes_on_when_the_leader_is_killed(s
         workers.append(stack.enter_context(shared.worker()))
         await shared_out(shared, 3)
         await asyncio.to_thread(shared.send, clicks(500, seed=3, users=400))
-        await published(shared, 4_500)
+        await shared.published(4_500)
         await until(lambda: not behind(shared))
         ends = [worker.interrupt() for worker in workers]
     expected, seq, _ = folded(shared)
@@ -148,7 +135,7 @@ async def test_a_leader_that_was_stopped_follows_when_it_goes_on(shared: Pipelin
         workers = [stack.enter_context(shared.worker()) for _ in range(2)]
         await shared_out(shared, 2)
         await asyncio.to_thread(shared.send, clicks(1_000, users=200))
-        await published(shared, 1_000)
+        await shared.published(1_000)
         stopped = leader(shared, workers)
         other = next(worker for worker in workers if worker is not stopped)
         await asyncio.to_thread(shared.send, clicks(300, seed=2, users=200))
@@ -161,7 +148,7 @@ async def test_a_leader_that_was_stopped_follows_when_it_goes_on(shared: Pipelin
         await until(lambda: "decides the order now (epoch 2)" in other.said)
         await shared_out(shared, 2)
         await asyncio.to_thread(shared.send, clicks(500, seed=4, users=200))
-        await published(shared, 2_500)
+        await shared.published(2_500)
         ends = [worker.interrupt() for worker in workers]
     expected, seq, _ = folded(shared)
     assert seq == 2_500
@@ -174,7 +161,7 @@ async def test_partitions_that_are_added_are_read_and_every_user_is_served_throu
         workers = [stack.enter_context(shared.worker()) for _ in range(2)]
         await shared_out(shared, 2)
         await asyncio.to_thread(shared.send, clicks(2_000, users=100))
-        await published(shared, 2_000)
+        await shared.published(2_000)
         homes = {user: partition for user, (partition, _) in _last_events(shared).items()}
         admin = KafkaAdminClient(bootstrap_servers=shared.bootstrap)
         admin.create_partitions({shared.topic: 7})
@@ -195,7 +182,7 @@ async def test_partitions_that_are_added_are_read_and_every_user_is_served_throu
         await asyncio.to_thread(shared.send, clicks(300, seed=3, users=100))
         last = _last_events(shared)
         await until(lambda: all(map(is_served, last)))
-        await published(shared, 2_600)
+        await shared.published(2_600)
         ends = [worker.interrupt() for worker in workers]
     expected, seq, _ = folded(shared)
     assert seq == 2_600

@@ -14,10 +14,10 @@ from aiokafka.partitioner import DefaultPartitioner  # type: ignore[import-untyp
 
 from millstream.agents.errors import Problem
 from millstream.agents.evaluate_progress import progress
-from millstream.agents.made_with import made_with
+from millstream.agents.moment import Moment
 from millstream.agents.running_worker import refuse_if_running
+from millstream.agents.stored_snapshots import begin
 from millstream.agents.warm_up import compile_kernels_saying_so, load_training
-from millstream.online_learning.live_copy import write_whole
 from millstream.online_learning.past import learn_past
 from millstream.online_learning.snapshot import points
 from millstream.online_learning.snapshot_remote import open_store
@@ -27,23 +27,6 @@ from millstream.streams.beginnings import find_beginning
 from millstream.streams.settings import load_settings
 
 _SHOWN_REJECTS = 5
-
-
-class Moment(click.ParamType):
-    """A time: ms since the epoch, or as ISO 8601 has it; without a zone it is UTC."""
-
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return ms since the epoch."""
-        text = str(value)
-        if text.isdecimal():
-            return int(text)
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail(f"{text!r} is neither ms since the epoch nor a time as 2026-11-24T12:00:00Z", param, ctx)
-        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000)
 
 
 @click.command("bootstrap")
@@ -101,21 +84,20 @@ def command(log: Path, then_ms: int, min_rating: float | None, first_only: bool,
             partition_of=lambda user: int(deal(user.encode(), partitions, partitions)),
             on_progress=on_run("learning"),
         )
-    state_hash = step.state_hash()
-    places = [[topic, number, offset] for (topic, number), offset in positions.items()]
-    meta = {"topic_ids": topic_ids, "begun": places}
-    point = write_whole(step, store, {"meta": meta, "state_hash": state_hash, "made_with": made_with()})
-    at = {f"{topic}[{number}]": offset for topic, number, offset in places}
+    snapshot = begin(step, store, topic_ids)
+    at = {f"{topic}[{number}]": offset for (topic, number), offset in positions.items()}
     took_s = time.monotonic() - began_s
     users, after = int(step.users.is_held.sum()), len(recorded.columns) - events
     if as_json:
-        answer = {"snapshot": f"{store.address}/{point.name}", "events": step.seq, "users": users}
+        answer: dict[str, Any] = {"snapshot": snapshot, "events": step.seq, "users": users}
         answer |= {"items": int(step.items.is_held.sum()), "left_out": len(recorded.rejects), "after": after}
-        click.echo(json.dumps({**answer, "elapsed_s": round(took_s, 3), "positions": at, "state_hash": state_hash}))
+        click.echo(
+            json.dumps({**answer, "elapsed_s": round(took_s, 3), "positions": at, "state_hash": step.state_hash()})
+        )
         return
     click.echo(f"{step.seq:,} events of {users:,} users learned in {took_s:.1f} s")
     if after:
         then = datetime.fromtimestamp(then_ms / 1_000, UTC)
         click.echo(f"{after:,} events from {then:%Y-%m-%d %H:%M:%S} UTC on left out: the topics have them")
     shown = ", ".join(f"{place}@{offset:,}" for place, offset in at.items())
-    click.echo(f"{store.address}/{point.name}: `millstream worker` goes on from it, at {shown}")
+    click.echo(f"{snapshot}: `millstream worker` goes on from it, at {shown}")

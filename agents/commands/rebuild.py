@@ -13,11 +13,11 @@ from contextlib import suppress
 import click
 import uvloop
 
-from millstream.agents.commands.bootstrap import Moment
 from millstream.agents.demo_servers import forget_keys
 from millstream.agents.errors import Problem
 from millstream.agents.evaluate_progress import counting
-from millstream.agents.rebuild import Rebuild, Switched, begin, begin_with_previous, beside
+from millstream.agents.moment import Moment
+from millstream.agents.rebuild import Rebuild, Switched, begin_new, begin_with_previous, beside
 from millstream.agents.running_worker import refuse_if_running
 from millstream.agents.warm_up import compile_kernels_saying_so
 from millstream.online_learning.snapshot import points
@@ -77,7 +77,7 @@ def command(
         else:
             start = settings.snapshots.model_copy(update={"start": "earliest" if from_ms is None else from_ms})
             at = settings.model_copy(update={"snapshots": start})
-            begin(settings, store, asyncio.run(find_beginning(at, offset=from_offset)))
+            begin_new(settings, store, asyncio.run(find_beginning(at, offset=from_offset)))
     logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s", level=logging.WARNING)
     began_s = time.monotonic()
     rebuild = Rebuild(settings)
