@@ -1,22 +1,22 @@
-"""The catalogue: into the step, and into one Redis hash beside the lists, each item's title and availability.
+"""The catalogue: into the step, and into one Redis hash beside the lists, each item as its last record says.
 
 The topic is read on from where the order stands, and again from its beginning when Redis has lost something. The hash
 is overwritten item by item by the worker that decides the order, before it orders the chunk; what was ordered before is
 passed over, so reading a record again changes nothing.
 
-The worker heeds what the topic says of availability only after such a loss: `withdrawn` is the serving side's to write,
-and the topic has what it wrote (a tombstone, or `available: false`).
+What the topic says of availability is heeded by the step: no list made from then on holds what is withdrawn, and those
+that do are mended (`withdrawals.py`). `withdrawn`, which holds from the next read on, is the serving side's to write;
+the worker writes it only after a loss, from what the topic has of it (a tombstone, or `available: false`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import redis.asyncio
 
@@ -24,6 +24,7 @@ from millstream.schemas.columns import Chunk, ItemColumns, Reject
 from millstream.schemas.decode_items import ItemDecoder
 from millstream.schemas.records import Item
 from millstream.streams.beginnings import Positions
+from millstream.streams.catalogue_hash import catalogue_key, encode_item
 from millstream.streams.kept_off import KeptOff, TooManyWithdrawn
 from millstream.streams.marker import Marker
 from millstream.streams.outage import Outage
@@ -38,24 +39,6 @@ _RETRY_S = 0.5
 _WITHDRAWN_AT_ONCE = 100
 
 _log = logging.getLogger(__name__)
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """What the hash holds of an item, as JSON."""
-
-    title: str | None
-    available: bool
-
-
-def catalogue_key(prefix: str) -> str:
-    """Return the Redis key of the hash: item id to `{"title": …, "available": …}`."""
-    return f"{prefix}items"
-
-
-def titles(values: Mapping[bytes, bytes]) -> dict[str, str]:
-    """Return the titles in a hash as `HGETALL` gives it; items without one are left out."""
-    read = {key.decode(): msgspec.json.decode(value, type=Shown).title for key, value in values.items()}
-    return {item_id: title for item_id, title in read.items() if title is not None}
 
 
 class ReadItems(NamedTuple):
@@ -94,7 +77,7 @@ def read_items(decoder: ItemDecoder, raw: RawChunk) -> ReadItems:
         else:
             items.append(item)
             offsets.append(raw.offsets[index])
-            shown[item.item_id] = msgspec.json.encode(Shown(item.title, item.available))
+            shown[item.item_id] = encode_item(item)
     return ReadItems(ItemColumns(items, np.array(offsets, np.int64)), shown, rejects)
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "worker": "Run the worker: learn from the inputs, publish fresh lists.",
     "replay": "Put a recorded log onto Kafka.",
     "recommend": "Show one user's list, why each item is on it, and how old it is.",
+    "why": "Say where an item stands for a user, and what it owes that to.",
     "watch": "Follow refreshed lists as they are published.",
     "serve": "Serve lists over HTTP, and take events and items.",
     "evaluate": "Measure how well lists predict a recorded log.",

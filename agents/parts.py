@@ -22,10 +22,13 @@ from millstream.streams.outage import Outage
 from millstream.streams.read_ahead import Deliver
 from millstream.streams.recommendations import RecommendationsTopic
 from millstream.streams.redis_connection import connect, host_of
-from millstream.streams.redis_topic import RedisTopic, SimilarTopic
+from millstream.streams.redis_keys import category_key, similar_key
+from millstream.streams.redis_topic import BesideTopic, RedisTopic
 from millstream.streams.settings import Settings
 from millstream.streams.source import InteractionSource
 
+from .answering import Answering
+from .beside import CATEGORIES_AT_ONCE, SIMILAR_AT_ONCE, Beside
 from .catalogue import Catalogue
 from .effort import Effort
 from .failure import Failure
@@ -33,13 +36,13 @@ from .intake import Intake, decoders_of
 from .ordering import Ordering
 from .publisher import Publisher
 from .reporter import Reporter
-from .similar_items import SimilarItems
 from .snapshots import Snapshots
 from .status import Gauges
 from .step_thread import StepThread
 from .switching import OFFERED, PREVIOUS, Switching
 from .taking_part import TakingPart
 from .upkeep import Upkeep
+from .withdrawals import Withdrawals
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,10 @@ class Parts:
     publisher: Publisher
     snapshots: Snapshots
     catalogue: Catalogue
-    similar: SimilarItems
+    beside: tuple[Beside, ...]
     upkeep: Upkeep
+    withdrawals: Withdrawals
+    answering: Answering
     taking_part: TakingPart
     switching: Switching
     reporter: Reporter
@@ -131,13 +136,25 @@ def join(settings: Settings, failure: Failure, *, interactions: Deliver, items: 
         outage=redis_outage,
         failure=failure,
     )
-    similar_lists = SimilarTopic(client, prefix=prefix, ttl_s=ttl_s, marker=marker)
-    similar = SimilarItems(thread, similar_lists, leads=lambda: ordering.leads, outage=redis_outage)
+    beside = tuple(
+        Beside(
+            thread,
+            maker,
+            BesideTopic(client, key, prefix=prefix, ttl_s=ttl_s, marker=marker),
+            at_once=at_once,
+            leads=lambda: ordering.leads,
+            outage=redis_outage,
+        )
+        for maker, key, at_once in (
+            (lambda step: step.similar, similar_key, SIMILAR_AT_ONCE),
+            (lambda step: step.in_category, category_key, CATEGORIES_AT_ONCE),
+        )
+    )
     upkeep = Upkeep(
         marker,
         thread,
         publisher,
-        similar,
+        beside,
         again=lambda: source.read_again(topics.items, catalogue.withdraw_below),
         leads=lambda: ordering.leads,
         caught_up=lambda: ordering.taken == ordering.next_record and thread.is_idle,
@@ -145,6 +162,8 @@ def join(settings: Settings, failure: Failure, *, interactions: Deliver, items: 
         every_s=settings.worker.status_every_s,
         slice_ms=settings.worker.slice_ms,
     )
+    withdrawals = Withdrawals(thread, lists, upkeep, settings.learning.lists)
+    answering = Answering(settings.redis.url, prefix, thread, leads=lambda: ordering.leads)
     inputs = [each.topic for each in settings.inputs]
     taking_part = TakingPart(
         ordering,
@@ -190,8 +209,10 @@ def join(settings: Settings, failure: Failure, *, interactions: Deliver, items: 
         publisher,
         snapshots,
         catalogue,
-        similar,
+        beside,
         upkeep,
+        withdrawals,
+        answering,
         taking_part,
         switching,
         reporter,

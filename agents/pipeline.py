@@ -9,6 +9,7 @@ import logging
 import sys
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import Protocol
 
 from faust import Service
 from redis.exceptions import RedisError
@@ -41,6 +42,13 @@ _SWITCH_S = 0.0005
 _THREAD_ENDS_WITHIN_S = 1.0
 
 _log = logging.getLogger(__name__)
+
+
+class Runs(Protocol):
+    """A part with work of its own."""
+
+    async def run(self) -> None:
+        """Work until cancelled, or until the step has ended."""
 
 
 class RedisUnreachable(Unavailable):
@@ -128,15 +136,18 @@ class Pipeline(Service):
         _log.info("%s", self._start_line(resumed))
         await ready
         self._begun = True
-        for part in (
+        running: tuple[Runs, ...] = (
             parts.ordering,
             parts.snapshots,
             parts.reporter,
-            parts.similar,
+            *parts.beside,
             parts.upkeep,
+            parts.withdrawals,
+            parts.answering,
             parts.taking_part,
             parts.switching,
-        ):
+        )
+        for part in running:
             self.add_future(self._guard(part.run()))
         self.add_future(self._guard(self._take_part(name, loaded)))
 

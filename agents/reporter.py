@@ -74,7 +74,8 @@ class Reporter:
         self._duplicates = 0
         self._quality: _Quality = {"quality": {}, "popularity": {}}
         self._drifts = DriftLog()
-        self._reported_events = -1
+        self._revision = 0
+        self._reported = -1, -1
 
     async def run(self) -> None:
         """Report until cancelled, or until the step has ended."""
@@ -83,7 +84,7 @@ class Reporter:
             now_s = time.monotonic()
             try:
                 looked = await self._thread.call(_look)
-                self._seq, self._generation, self._duplicates, self._quality, fired, drifts = looked
+                self._seq, self._revision, self._generation, self._duplicates, self._quality, fired, drifts = looked
                 self._drifts.note(fired, drifts)
                 if now_s >= next_popular_s:
                     next_popular_s = now_s + _POPULAR_EVERY_S
@@ -113,10 +114,10 @@ class Reporter:
             _log.debug("status not written: %s", error)
 
     async def _by_the_second(self) -> None:
-        events = self._publisher.events
-        if events == self._reported_events:
+        now = self._publisher.events, self._revision
+        if now == self._reported:
             return
-        self._reported_events = events
+        self._reported = now
         if self._ordering.leads:
             await self.publish_popular()
         await self._membership.commit(self._publisher.settled)
@@ -164,10 +165,11 @@ class Reporter:
         )
 
 
-def _look(step: Step) -> tuple[int, int, int, _Quality, int, tuple[LossDrift, ...]]:
+def _look(step: Step) -> tuple[int, int, int, int, _Quality, int, tuple[LossDrift, ...]]:
     quality = step.quality
     return (
         step.seq,
+        step.revision,
         step.generation,
         step.duplicates,
         quality.summary(),

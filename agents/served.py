@@ -93,7 +93,7 @@ def _starts(settings: Settings, store: Store, user_id: str, at: int | Version) -
             saved = open_snapshot(store, point.name)
             header = saved.header
             if isinstance(at, Version):
-                is_before = header["seq"] < at.revision
+                is_before = header["seq"] + sum(end for *_, end in header.get("catalogue", ())) < at.revision
             else:
                 stands = sum(end for topic, partition, end in header["positions"] if partition == home)
                 is_before = home is not None and stands < at
@@ -131,23 +131,23 @@ def _at_position(step: Step, parts: Iterator[Part], user_id: str, at: int, list_
 
 
 def _at_version(step: Step, parts: Iterator[Part], user_id: str, at: Version, list_name: str) -> EncodedSlate:
-    """Return the list as of the event that the version names by its revision."""
+    """Return the list as of the event, or record of the catalogue, that the version names by its revision."""
     made: list[EncodedSlate] = []
     for part in parts:
         pieces = [part]
-        if step.seq + len(part.chunk) >= at.revision:
+        if step.revision + part.chunk.end - part.chunk.start >= at.revision:
             ends = range(1, len(part.chunk) + 1)
             pieces = [part._replace(chunk=part.chunk.cut(end - 1, end)) for end in ends]
         for piece in pieces:
             made = _learn(step, piece, user_id, list_name)
-            if step.seq == at.revision:
+            if step.revision == at.revision:
                 # also what was made without an event, when the partition was taken over, say
                 made = made or _of(step.relist([user_id]).encoded(0), list_name)
                 if not made or made[0].version != at:
                     there = "none" if not made else _said(made[0].version)
-                    raise NotServed(f"user {user_id!r} had no list {_said(at)}: after that event theirs is {there}")
+                    raise NotServed(f"user {user_id!r} had no list {_said(at)}: after that theirs is {there}")
                 return made[0]
-    raise NotServed(f"user {user_id!r} had no list {_said(at)}: the order has {step.seq:,} events")
+    raise NotServed(f"user {user_id!r} had no list {_said(at)}: the order ends at revision {step.revision:,}")
 
 
 def _learn(step: Step, part: Part, user_id: str, list_name: str) -> list[EncodedSlate]:

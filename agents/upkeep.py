@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -20,14 +20,14 @@ from millstream.online_learning.step import NOBODY, Step
 from millstream.schemas.slates import EncodedSlate
 from millstream.streams.marker import Marker
 
+from .beside import Beside
 from .publisher import PASSING, Publisher
-from .similar_items import SimilarItems
 from .step_thread import StepStopped, StepThread
 
 _SMALLEST_PART, _LARGEST_PART = 20, 400
 """Users at a time. The smallest takes some 6 ms on a core of one's own; with less, a busy machine does little else than
 begin."""
-_SIMILAR_EVERY_S = 0.05
+_BESIDE_EVERY_S = 0.05
 _BEHIND_S = 0.01
 
 _log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Upkeep:
         marker: Marker,
         thread: StepThread[Step],
         publisher: Publisher,
-        similar: SimilarItems,
+        beside: Sequence[Beside],
         *,
         again: Callable[[], None],
         leads: Callable[[], bool],
@@ -71,7 +71,7 @@ class Upkeep:
         self._marker = marker
         self._thread = thread
         self._publisher = publisher
-        self._similar = similar
+        self._beside = beside
         self._again = again
         self._leads = leads
         self._caught_up = caught_up
@@ -82,6 +82,7 @@ class Upkeep:
         self._assigned: frozenset[int] | None = None
         self._told = asyncio.Event()
         self._taken: list[str] = []
+        self._off: list[str] = []
         self._lost: list[str] = []
         self._whole_to: dict[int, int] = {}
         self._is_renewing = False
@@ -99,13 +100,13 @@ class Upkeep:
 
     @property
     def published_again(self) -> int:
-        """Users, and items, whose lists were published again after a loss."""
-        return self._users_again + self._similar.lists_again
+        """Users, items and categories whose lists were published again after a loss."""
+        return self._users_again + sum(each.lists_again for each in self._beside)
 
     @property
     def stale(self) -> int:
-        """Users, and items, whose lists Redis lost and does not hold again yet."""
-        return len(self._lost) + len(self._similar.again)
+        """Users, items and categories whose lists Redis lost and does not hold again yet."""
+        return len(self._lost) + sum(len(each.again) for each in self._beside)
 
     async def begin(self, worker: str) -> None:
         """Begin to mark what is published, under the worker's name. Raises what redis-py raises."""
@@ -115,6 +116,10 @@ class Upkeep:
         """From now on these partitions' lists are ours to make."""
         self._assigned = partitions
         self._told.set()
+
+    def remake(self, user_ids: Collection[str]) -> None:
+        """Publish these users' lists as of now: what they hold may not be shown any more."""
+        self._off = list(dict.fromkeys([*self._off, *user_ids]))
 
     def renew(self) -> None:
         """From now on lists are another model's: make everybody's anew. Call before any of that model's is added."""
@@ -150,7 +155,7 @@ class Upkeep:
         self._marker.owned = frozenset()
         self._is_renewing = False
         if self._leads():
-            self._similar.publish_again(await self._thread.call(Step.items_with_similar))
+            await self._publish_beside()
 
     async def _take_over(self, partitions: frozenset[int]) -> None:
         new = partitions - self._marker.owned
@@ -180,6 +185,7 @@ class Upkeep:
     ) -> _Missing:
         """Make lists for the users of these partitions from the next event on; return whose are missing till then."""
         self._thread.listed = partitions
+        step.shown.own(partitions)
         return _missing(new, published, step)
 
     async def _look(self, whole_to: Mapping[int, int] | None = None) -> None:
@@ -211,13 +217,14 @@ class Upkeep:
         """Publish what is missing, until it is there or more is missing."""
         if self._all_lost and self._leads():
             self._all_lost = False
-            self._similar.publish_again(await self._thread.call(Step.items_with_similar))
+            await self._publish_beside()
             self._count = self.stale
             self._again()
+        await self._publish_users(self._off)
         self.taken_over += await self._publish_users(self._taken)
         self._users_again += await self._publish_users(self._lost)
-        while self._similar.again and self._leads() and not self._is_disturbed():
-            await asyncio.sleep(_SIMILAR_EVERY_S)
+        while any(each.again for each in self._beside) and self._leads() and not self._is_disturbed():
+            await asyncio.sleep(_BESIDE_EVERY_S)
         if self._is_disturbed() or not self._whole_to:
             return
         whole_to, self._whole_to = self._whole_to, {}
@@ -227,6 +234,10 @@ class Upkeep:
             self._began_s = None
             _log.warning("what Redis had lost is published again: %s lists in %.1f s", f"{self._count:,}", took_s)
         await self._look(whole_to)
+
+    async def _publish_beside(self) -> None:
+        for each in self._beside:
+            await each.publish_again()
 
     def _is_disturbed(self) -> bool:
         """Whether more is missing, or the roles have changed."""

@@ -6,8 +6,9 @@ import click
 import numpy as np
 
 from millstream.online_learning.compiled import cache_directory
-from millstream.online_learning.config import LearningConfig
+from millstream.online_learning.config import MAIN, LearningConfig
 from millstream.online_learning.step import INTERACTIONS, NOBODY, Step
+from millstream.online_learning.why import why
 from millstream.schemas.columns import Chunk, InteractionColumns
 from millstream.schemas.records import Kind
 
@@ -32,7 +33,9 @@ def compile_kernels() -> None:
     step = Step(LearningConfig(max_users=16, max_items=16))
     step.apply(Chunk(INTERACTIONS, 0, 0, events, columns)).encoded(0)
     step.relist([NOBODY]).encoded(0)
-    step.similar(events).encoded(0)
+    why(step, NOBODY, "i127", MAIN)
+    step.similar.changed(events).encoded(0)
+    step.in_category.of(step.in_category.names()).encoded(0)
     step.state_hash()
 
 

@@ -6,19 +6,27 @@ from collections.abc import Iterable
 
 from millstream.schemas.records import Item
 
+from .availability import Availability
 from .categories import EACH, Categories
 from .prices import Prices, set_price
 from .vocabulary import NOT_ADMITTED, Vocabulary
 
 
 def describe(
-    part: Categories, costs: Prices | None, rows: Vocabulary, names: Vocabulary, items: Iterable[Item]
-) -> None:
-    """Take in which categories items have, the first three of each, and into `costs`, if it is kept, their prices.
+    part: Categories,
+    availability: Availability,
+    costs: Prices | None,
+    rows: Vocabulary,
+    names: Vocabulary,
+    items: Iterable[Item],
+) -> list[int]:
+    """Take in which categories items have, the first three of each, whether they can be had, and what they cost.
 
-    What was known of them before is replaced. An item that was never chosen stays one that was never chosen. Categories
-    beyond the cap of `names`, and items beyond that of `rows`, are left out.
+    The last only where `costs` are kept. What was known of them before is replaced. An item that was never chosen stays
+    one that was never chosen. Categories beyond the cap of `names`, and items beyond that of `rows`, are left out.
+    Returns the rows of items that could be had until now.
     """
+    withdrawn = []
     for item in items:
         row = int(rows.rows([item.item_id])[0])
         if row == NOT_ADMITTED:
@@ -28,5 +36,10 @@ def describe(
         part.of[row] = 0
         part.of[row, : len(known)] = known
         part.of_dirty[row] = 1
+        if not item.available and not availability.off[row]:
+            withdrawn.append(row)
+        availability.off[row] = not item.available
+        availability.dirty[row] = 1
         if costs is not None:
             set_price(costs, row, item.price)
+    return withdrawn

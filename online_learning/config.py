@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 MOST_SHARED_REPEATS = 200
+MAIN, BUY = "main", "buy"
+"""Names of the lists that can be made of a user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,13 @@ def bar_hidden(d: Dismissals, s: Scratch, user: int) -> None:
 
 
 @kernel
+def hides(d: Dismissals, user: int, item: int) -> bool:
+    """Tell whether the user hid `item`."""
+    at = _find(d, user, item)
+    return at >= 0 and d.item[user, at] < 0
+
+
+@kernel
 def push_down(
     d: Dismissals, user: int, now_ms: int, items: NDArray[np.int32], n: int, scores: NDArray[np.float32]
 ) -> None:

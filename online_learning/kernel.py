@@ -277,7 +277,7 @@ def make_list(
     events = h.events[user]
     gap = gap_context(events, now_ms - h.last_ms[user])
     n = rank(m, b, user, now_ms, seq, history_context(events), gap, exclude, effort)
-    _write_list(b, m.blend, h, m.dismissals, user, n, now_ms, seq, lists, row)
+    write_list(m, b, user, n, now_ms, seq, lists, row)
     return int(n)
 
 
@@ -289,43 +289,60 @@ def make_buy_list(m: Model, b: Bench, user: int, n: int, ts_ms: int, seq: int, b
     events = h.events[user]
     gap = gap_context(events, now_ms - h.last_ms[user])
     score_to_buy(m, b, user, n, history_context(events), gap, now_ms)
-    _write_list(b, m.buy, h, m.dismissals, user, n, now_ms, seq, buys, row)
-    for at in range(buys.item.shape[1]):
-        if buys.item[row, at] < 0:
-            break
-        priced = price_part(m.prices, buys.item[row, at])
-        buys.contribution[row, at, POPULAR] -= priced
-        buys.contribution[row, at, PRICE] = priced
+    held = begin_list(b, n, seq, buys, row)
+    for at in range(held):
+        write_buy_place(m, b, user, b.order[at], now_ms, buys, row, at)
+
+
+@inlined
+def write_list(m: Model, b: Bench, user: int, n: int, now_ms: int, seq: int, lists: Lists, row: int) -> None:
+    """Write the best of the `n` items that were scored, and why, into row `row` of `lists`."""
+    held = begin_list(b, n, seq, lists, row)
+    for at in range(held):
+        write_place(b, m.blend, m.histories, m.dismissals, user, b.order[at], now_ms, lists, row, at)
 
 
 @kernel
-def _write_list(
+def begin_list(b: Bench, n: int, seq: int, lists: Lists, row: int) -> int:
+    """Put the best of the `n` items that were scored in `b.order`; return how many a list of row `row` holds."""
+    lists.seq[row] = seq
+    held = _best(b, n)
+    lists.item[row, held:] = -1
+    return held
+
+
+@kernel
+def write_place(
     b: Bench,
     by: Blend,
     h: Histories,
     d: Dismissals,
     user: int,
-    n: int,
+    place: int,
     now_ms: int,
-    seq: int,
     lists: Lists,
     row: int,
+    at: int,
 ) -> None:
-    """Write the best of the `n` items that were scored with the blend `by`, and why, into row `row` of `lists`."""
+    """Write the item at a place of the shortlist, scored with the blend `by`, and why, into place `at` of a list."""
     s = b.scratch
-    lists.seq[row] = seq
-    held = _best(b, n)
-    lists.item[row, held:] = -1
-    for at in range(held):
-        best = b.order[at]
-        item = s.items[best]
-        lists.item[row, at] = item
-        lists.score[row, at] = b.scores[best]
-        pushed = pushed_down(d, user, item, now_ms)
-        explain(by, b.work, b.signals, best, b.scores[best] + pushed, lists.contribution[row, at])
-        lists.contribution[row, at, DISMISSED] = -pushed
-        via = place_of_largest(s, item)
-        lists.via[row, at] = h.item[user, via] if via >= 0 else -1
+    item = s.items[place]
+    lists.item[row, at] = item
+    lists.score[row, at] = b.scores[place]
+    pushed = pushed_down(d, user, item, now_ms)
+    explain(by, b.work, b.signals, place, b.scores[place] + pushed, lists.contribution[row, at])
+    lists.contribution[row, at, DISMISSED] = -pushed
+    via = place_of_largest(s, item)
+    lists.via[row, at] = h.item[user, via] if via >= 0 else -1
+
+
+@kernel
+def write_buy_place(m: Model, b: Bench, user: int, place: int, now_ms: int, buys: Lists, row: int, at: int) -> None:
+    """Do the same on a list of things to buy: a part of the score is the price's."""
+    write_place(b, m.buy, m.histories, m.dismissals, user, place, now_ms, buys, row, at)
+    priced = price_part(m.prices, buys.item[row, at])
+    buys.contribution[row, at, POPULAR] -= priced
+    buys.contribution[row, at, PRICE] = priced
 
 
 @kernel

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .availability import Availability
 from .blend import BY_GAP, Blend, Workspace, score, workspace
 from .categories import Categories
 from .compiled import inlined, kernel
@@ -46,6 +47,7 @@ class Model(NamedTuple):
     covisitation: Covisitation
     neighbours: Neighbours
     categories: Categories
+    availability: Availability
     ratings: Ratings
     influence: Influence
     interest: Interest
@@ -101,11 +103,17 @@ def rank(
     s.held[1] = s.held[0]
     bar_unwanted(m, s, user, exclude)
     pool(m.interest, h, user, now_ms, s.pooled)
-    n = shortlist(s, h, m.popularity, m.recency, m.interest, user, not exclude, effort)
+    n = shortlist(s, h, m.popularity, m.recency, m.interest, m.availability, user, not exclude, effort)
     own = 0 if exclude else min(h.held[user], MOST_OWN[effort])
+    appraise(m, b, user, n, own, history, gap, now_ms, seq)
+    return n
+
+
+@kernel
+def appraise(m: Model, b: Bench, user: int, n: int, own: int, history: int, gap: int, now_ms: int, seq: int) -> None:
+    """Describe and score the scratch's first `n` items, after the walks; `own` as `describe_items` has it."""
     describe_items(m, b, user, n, own, gap, now_ms, seq)
     score_items(m, b, user, n, history, gap, now_ms)
-    return n
 
 
 @inlined

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .availability import Availability
 from .compiled import inlined, kernel
 from .heap import offer
 from .histories import Histories
@@ -38,27 +39,36 @@ REST_POPULAR = (20, 0)
 
 @kernel
 def shortlist(
-    s: Scratch, h: Histories, p: Popularity, r: Recency, v: Interest, user: int, own: bool, effort: int
+    s: Scratch,
+    h: Histories,
+    p: Popularity,
+    r: Recency,
+    v: Interest,
+    a: Availability,
+    user: int,
+    own: bool,
+    effort: int,
 ) -> int:
-    """Fill `s.items` after the walks and `pool`; return how many. Barred items stay out, and items that were forgotten.
+    """Fill `s.items` after the walks and `pool`; return how many.
 
-    With `own`, the user's own items come first, in the order of the history.
+    Items that are barred, withdrawn or forgotten stay out. With `own`, the user's own items come first, in the order of
+    the history.
     """
     cap = MOST[effort]
-    n = _propose_own(s, p, h, user, MOST_OWN[effort] if own else 0, cap)
-    n = _best_by_query(s, p, n, effort)
+    n = _propose_own(s, p, a, h, user, MOST_OWN[effort] if own else 0, cap)
+    n = _best_by_query(s, p, a, n, effort)
     if BEST_INTEREST[effort] > 0:
-        n = _best_by_interest(s, p, v, n, effort)
-    n = _propose_popular(s, p, n, PROPOSED_POPULAR[effort], cap)
+        n = _best_by_interest(s, p, a, v, n, effort)
+    n = _propose_popular(s, p, a, n, PROPOSED_POPULAR[effort], cap)
     for at in range(min(MOST_RECENT[effort], r.held[0])):
-        n = _propose(s, p, r.item[at], n, cap)
-    n = _fill(s, p, n, cap)
-    return _propose_popular(s, p, n, REST_POPULAR[effort], cap)
+        n = _propose(s, p, a, r.item[at], n, cap)
+    n = _fill(s, p, a, n, cap)
+    return _propose_popular(s, p, a, n, REST_POPULAR[effort], cap)
 
 
 @inlined
-def _propose(s: Scratch, p: Popularity, item: int, n: int, limit: int) -> int:
-    if n < limit and s.standing[item] == OPEN and p.facts[item, EVENTS] > 0:
+def _propose(s: Scratch, p: Popularity, a: Availability, item: int, n: int, limit: int) -> int:
+    if n < limit and s.standing[item] == OPEN and p.facts[item, EVENTS] > 0 and not a.off[item]:
         s.standing[item] = LISTED
         touch(s, item)
         s.items[n] = item
@@ -67,31 +77,31 @@ def _propose(s: Scratch, p: Popularity, item: int, n: int, limit: int) -> int:
 
 
 @kernel
-def _propose_own(s: Scratch, p: Popularity, h: Histories, user: int, most: int, cap: int) -> int:
+def _propose_own(s: Scratch, p: Popularity, a: Availability, h: Histories, user: int, most: int, cap: int) -> int:
     n = 0
     for place in range(min(most, h.held[user])):
-        n = _propose(s, p, h.item[user, place], n, cap)
+        n = _propose(s, p, a, h.item[user, place], n, cap)
     return n
 
 
 @kernel
-def _propose_popular(s: Scratch, p: Popularity, n: int, each: int, cap: int) -> int:
+def _propose_popular(s: Scratch, p: Popularity, a: Availability, n: int, each: int, cap: int) -> int:
     """Append the best of each popularity count that are still open, `each` at most."""
     for which in POPULAR:
         limit = min(cap, n + each)
         for at in range(p.best_held[which]):
-            n = _propose(s, p, p.best[which, at], n, limit)
+            n = _propose(s, p, a, p.best[which, at], n, limit)
     return n
 
 
 @kernel
-def _best_by_query(s: Scratch, p: Popularity, n: int, effort: int) -> int:
+def _best_by_query(s: Scratch, p: Popularity, a: Availability, n: int, effort: int) -> int:
     """Append the best open items of the walks by each of four queries, in one pass; ties go to the lower row."""
     heap, key = s.heap, s.heap_key
     short, long, knn, next_ = 0, 0, 0, 0
     for at in range(s.held[1]):
         item = s.touched[at]
-        if s.standing[item] != OPEN:
+        if s.standing[item] != OPEN or a.off[item]:
             continue
         q = s.sums[item]
         if q[SHORT_SUM] > ZERO:
@@ -103,18 +113,18 @@ def _best_by_query(s: Scratch, p: Popularity, n: int, effort: int) -> int:
         if q[NEXT_SHARE] > ZERO:
             next_ = offer(heap[3], key[3], next_, BEST_NEXT[effort], item, q[NEXT_SHARE])
     for at in range(short):
-        n = _propose(s, p, heap[0, at], n, MOST[effort])
+        n = _propose(s, p, a, heap[0, at], n, MOST[effort])
     for at in range(long):
-        n = _propose(s, p, heap[1, at], n, MOST[effort])
+        n = _propose(s, p, a, heap[1, at], n, MOST[effort])
     for at in range(knn):
-        n = _propose(s, p, heap[2, at], n, MOST[effort])
+        n = _propose(s, p, a, heap[2, at], n, MOST[effort])
     for at in range(next_):
-        n = _propose(s, p, heap[3, at], n, MOST[effort])
+        n = _propose(s, p, a, heap[3, at], n, MOST[effort])
     return n
 
 
 @kernel
-def _best_by_interest(s: Scratch, p: Popularity, v: Interest, n: int, effort: int) -> int:
+def _best_by_interest(s: Scratch, p: Popularity, a: Availability, v: Interest, n: int, effort: int) -> int:
     """Append the best open items that the walks met by interest, and by interest + 2 ln(1 + FINE · LONG98).
 
     What has few edges but is to the user's taste is found by the one, what is popular besides by the other.
@@ -128,19 +138,19 @@ def _best_by_interest(s: Scratch, p: Popularity, v: Interest, n: int, effort: in
     liked, both = 0, 0
     for at in range(met):
         item = s.touched[at]
-        if s.standing[item] == OPEN:
+        if s.standing[item] == OPEN and not a.off[item]:
             value = inner(wanted, v.vector[item])
             liked = offer(heap[0], key[0], liked, BEST_INTEREST[effort], item, value)
             both = offer(heap[1], key[1], both, BEST_BOTH[effort], item, value + s.value[at])
     for at in range(liked):
-        n = _propose(s, p, heap[0, at], n, MOST[effort])
+        n = _propose(s, p, a, heap[0, at], n, MOST[effort])
     for at in range(both):
-        n = _propose(s, p, heap[1, at], n, MOST[effort])
+        n = _propose(s, p, a, heap[1, at], n, MOST[effort])
     return n
 
 
 @kernel
-def _fill(s: Scratch, p: Popularity, n: int, cap: int) -> int:
+def _fill(s: Scratch, p: Popularity, a: Availability, n: int, cap: int) -> int:
     """Append the best items of the walk by LONG98 that are still open, up to the cap; ties go to the lower row."""
     most = cap - n
     if most <= 0:
@@ -148,8 +158,8 @@ def _fill(s: Scratch, p: Popularity, n: int, cap: int) -> int:
     held = 0
     for at in range(s.held[1]):
         item = s.touched[at]
-        if s.standing[item] == OPEN and s.sums[item, LONG98] > ZERO:
+        if s.standing[item] == OPEN and s.sums[item, LONG98] > ZERO and not a.off[item]:
             held = offer(s.heap[0], s.heap_key[0], held, most, item, s.sums[item, LONG98])
     for at in range(held):
-        n = _propose(s, p, s.heap[0, at], n, cap)
+        n = _propose(s, p, a, s.heap[0, at], n, cap)
     return n

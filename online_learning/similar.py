@@ -10,44 +10,105 @@ Making a list changes no state. Which items have changed since their list was ma
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
+from .availability import Availability
+from .changed import Changed
 from .compiled import entry, inlined, kernel
 from .covisitation import LONG_MASS, LONG_PER_TICK, TICK, Covisitation, ticks
 from .decay import halved
+from .json_ids import JsonIds
 from .kernel import Lists
+from .ranking import Model
 from .signal import TINY, TOGETHER
 from .slab import UNIT
+from .slate_maker import Ranked, reserve_lists
+from .vocabulary import Vocabulary
 
 SIMILAR = "similar"
 """The name of an item's list."""
 
 
-class Changed:
-    """Item rows whose edges have changed and whose list has not been made since."""
+class AsOf(NamedTuple):
+    """What the version of a list made now says."""
 
-    def __init__(self, capacity: int) -> None:
-        self._changed = np.zeros(capacity, np.bool_)
-        self._next = 0
+    seq: int
+    generation: int
+    revision: int
+    last_ms: int
+    """Timestamp of the last record learned."""
+
+
+class SimilarLists:
+    """Makes the lists of items, and knows which have changed since theirs was made. The step's thread owns it.
+
+    An item's list stands under its own id. Making one changes no state.
+    """
+
+    def __init__(
+        self, model: Model, items: Vocabulary, item_ids: JsonIds, list_length: int, as_of: Callable[[], AsOf]
+    ) -> None:
+        self._model = model
+        self._items = items
+        self._item_ids = item_ids
+        self._list_length = list_length
+        self._as_of = as_of
+        self._changed = Changed(items.capacity)
 
     def note(self, rows: NDArray[np.int32]) -> None:
-        """Mark the items of a slice; rows below 0 are nobody's."""
-        self._changed[rows[rows >= 0]] = True
+        """Mark the items of a slice, whose edges have changed; rows below 0 are nobody's."""
+        self._changed.note(rows)
 
-    def take(self, most: int) -> NDArray[np.int64]:
-        """Return the next so many, by row and round, and take their marks off."""
-        changed = np.flatnonzero(self._changed)
-        taken = np.roll(changed, -int(np.searchsorted(changed, self._next)))[:most]
-        if len(taken):
-            self._next = int(taken[-1]) + 1
-        self._changed[taken] = False
-        return taken
+    def withdraw(self, rows: Sequence[int]) -> None:
+        """Mark the items whose lists may hold these: edges go both ways."""
+        c = self._model.covisitation
+        for row in rows:
+            units = -(-int(c.length[row]) // UNIT)
+            first = int(c.start[row])
+            self._changed.note(c.neighbour[first : first + units].reshape(-1)[: c.length[row]])
+
+    def changed(self, most: int) -> Ranked:
+        """Return the lists of at most `most` items whose edges changed since theirs were made, by row and round."""
+        rows = self._changed.take(most)
+        return self._made(rows[self._items.is_held[rows]])
+
+    def of(self, item_ids: Sequence[str]) -> Ranked:
+        """Return the lists of these as of now. Ids not known are passed over."""
+        rows = [row for id_ in item_ids if (row := self._items.row(id_)) is not None]
+        return self._made(np.array(rows, np.int64))
+
+    def names(self) -> list[str]:
+        """Return the items that have a list."""
+        has_edges = self._items.is_held & (self._model.covisitation.length[: self._items.capacity] > 0)
+        return [self._items.ids[row] for row in np.flatnonzero(has_edges).tolist()]
+
+    def _made(self, rows: NDArray[np.int64]) -> Ranked:
+        m, as_of = self._model, self._as_of()
+        lists = reserve_lists(len(rows), self._list_length)
+        list_similar(m.covisitation, m.limbo.item, m.availability, rows, as_of.seq, lists)
+        lists.seq[:] = as_of.revision
+        return Ranked(
+            user_ids=[self._items.ids[row] for row in rows.tolist()],
+            generations=np.full(len(rows), as_of.generation),
+            positions=np.full(len(rows), as_of.seq),
+            as_of_ms=np.full(len(rows), as_of.last_ms),
+            lists={SIMILAR: lists},
+            item_ids=self._item_ids,
+        )
 
 
 @entry
 def list_similar(
-    c: Covisitation, in_limbo: NDArray[np.bool_], items: NDArray[np.int64], seq: int, lists: Lists
+    c: Covisitation,
+    in_limbo: NDArray[np.bool_],
+    a: Availability,
+    items: NDArray[np.int64],
+    seq: int,
+    lists: Lists,
 ) -> None:
     """Write into row n of `lists` what is similar to `items[n]` as of event `seq`. Ties go to the lower row."""
     tick = seq // TICK
@@ -58,7 +119,7 @@ def list_similar(
         for place in range(length):
             unit, at = first + place // UNIT, place % UNIT
             other = c.neighbour[unit, at]
-            if in_limbo[other]:
+            if in_limbo[other] or a.off[other]:
                 continue
             strength = c.long[unit, at] * halved(ticks(tick, c.touch[unit]) * LONG_PER_TICK)
             held = _offer(lists, row, held, other, strength / np.sqrt(mine * _mass(c, other, tick) + TINY))

@@ -19,41 +19,27 @@ from millstream.schemas.records import Kind
 
 from .applied import Applied
 from .arena import Arena
-from .blend import blend
+from .assembled import assembled
 from .catalogue import describe
-from .categories import categories
-from .config import LearningConfig, differences, plain
-from .consumed import consumed
-from .covisitation import covisitation
+from .category_lists import CategoryLists
+from .config import BUY, MAIN, LearningConfig, differences, plain
 from .digest import hash_128, hash_text
-from .dismissals import dismissals
 from .event_window import EventWindow
 from .forgetting import eviction
-from .histories import histories
-from .influence import influence
-from .interest import interest
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
 from .kernel import Events, Lists, learn_events, looks
 from .kinds import PUTS_AWAY, REFRESHING, kind_weights, last_of_each_user, ratings_of
-from .limbo import limbo
 from .measured import Measured, cut_measured, reserve_measured, spread_measured
-from .neighbours import neighbours
-from .occasion import occasion
-from .popularity import popularity
-from .prices import prices
 from .quality import Quality
-from .ranking import Model, bench
-from .ratings import ratings
-from .recency import recency
-from .similar import SIMILAR, Changed, list_similar
+from .ranking import bench
+from .shown import Shown
+from .similar import AsOf, SimilarLists
 from .slate_maker import Ranked, joined, list_all, reserve_lists
 from .snapshot import Dump, Saved
-from .starting_weights import starting_weights
 from .touched import Touched
 from .vocabulary import NOT_ADMITTED, Vocabulary
 
-MAIN, BUY = "main", "buy"
 NOBODY = ""
 """The user id of the list for users that are not known."""
 
@@ -90,41 +76,26 @@ class Step:
         self.items = Vocabulary("items", config.max_items)
         self.categories = Vocabulary("categories", config.max_categories)
         self.arena = Arena()
-        buying, none = BUY in config.lists, Vocabulary("none", 0)
-        self.model = Model(
-            histories=histories(self.arena, self.users, config.history_length),
-            consumed=consumed(
-                self.arena,
-                self.users,
-                row_cells=config.max_consumed,
-                cells_per_user=config.consumed_per_user if config.exclude_consumed else 0,
-            ),
-            popularity=popularity(self.arena, self.items),
-            occasion=occasion(self.arena, self.items),
-            recency=recency(self.arena),
-            covisitation=covisitation(
-                self.arena, self.items, row_cells=config.max_neighbours, cells_per_item=config.neighbours_per_item
-            ),
-            neighbours=neighbours(self.arena, self.items),
-            categories=categories(self.arena, self.items, self.categories),
-            ratings=ratings(self.arena, self.users, config.rating_slope),
-            influence=influence(self.arena, self.users, config),
-            interest=interest(self.arena, self.items),
-            dismissals=dismissals(self.arena, self.users),
-            blend=blend(self.arena, self.items, starting_weights()),
-            buy=blend(self.arena if buying else Arena(), self.items if buying else none, starting_weights(), BUY),
-            prices=prices(self.arena if buying else Arena(), self.items if buying else none),
-            limbo=limbo(config.max_users, config.max_items),
-        )
+        self.model = assembled(config, self.arena, self.users, self.items, self.categories)
         self._kind_weights = kind_weights(config)
-        self._item_ids = JsonIds(self.items)
+        self.item_ids = JsonIds(self.items)
         self._window = EventWindow(self.arena, config.dedupe_events)
-        self._changed = Changed(config.max_items)
+        self.bench = bench(config, off)
+        self.similar = SimilarLists(self.model, self.items, self.item_ids, config.list_length, self._as_of)
+        self.in_category = CategoryLists(
+            self.model, self.bench, self.items, self.categories, self.item_ids, config.list_length, self._as_of
+        )
+        self.shown = Shown(
+            self.users,
+            self.items,
+            self.model.histories,
+            self.model.availability,
+            config.list_length * len(config.lists),
+        )
         self.touched = Touched(self.arena, self.users, self.model.histories)
         self.quality = Quality(self.model.popularity)
         self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
-        self._eviction = eviction(config, self.model, self.arena, self.users, self.items, self._item_ids, self._trainer)
-        self._bench = bench(config, off)
+        self._eviction = eviction(config, self.model, self.arena, self.users, self.items, self.item_ids, self._trainer)
         self._off = off
 
     def apply(self, chunk: Chunk, *, lists: bool | NDArray[np.bool_] = True, train_every: int = 1) -> Applied:
@@ -182,51 +153,30 @@ class Step:
             known[NOBODY] = self.users.capacity
         rows = np.array(list(known.values()), np.int32)
         lists, buys = self._reserved(len(rows))
-        benches = [self._bench, *(bench(self.config, self._off) for _ in range(threads - 1))]
+        benches = [self.bench, *(bench(self.config, self._off) for _ in range(threads - 1))]
         looked = looks(rows, self.last_ms, self.seq)
         list_all(self.model, benches, looked, self.config.exclude_consumed, lists, buys)
-        positions = [
-            sum(self.positions.values()) if id_ == NOBODY else self._position(int(self.model.histories.partition[row]))
-            for id_, row in known.items()
-        ]
         return Ranked(
             user_ids=list(known),
             generations=np.full(len(rows), self.generation),
-            positions=np.array(positions, np.int64),
+            positions=self.versions(list(known)),
             as_of_ms=np.full(len(rows), self.last_ms),
-            lists=self._named(lists, buys),
-            item_ids=self._item_ids,
+            lists=self._named(rows, lists, buys),
+            item_ids=self.item_ids,
         )
 
-    def similar(self, most: int) -> Ranked:
-        """Make the lists of similar items of at most `most` items whose edges changed since theirs were made.
+    def versions(self, user_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the positions that versions of users' lists made now have, shape (users,)."""
+        rows = {id_: self.users.row(id_) for id_ in user_ids}
+        partitions = self.model.histories.partition
+        everywhere = sum(self.positions.values())
+        found = [everywhere if row is None else self._position(int(partitions[row])) for row in rows.values()]
+        return np.array(found, np.int64)
 
-        An item's list stands under its own id. Changes no state.
-        """
-        rows = self._changed.take(most)
-        return self._similar(rows[self.items.is_held[rows]])
-
-    def similar_to(self, item_ids: Sequence[str]) -> Ranked:
-        """Make the lists of similar items of these again, as of now. Ids not known are passed over."""
-        rows = [row for id_ in item_ids if (row := self.items.row(id_)) is not None]
-        return self._similar(np.array(rows, np.int64))
-
-    def items_with_similar(self) -> list[str]:
-        """Return the items that have a list of similar ones."""
-        has_edges = self.items.is_held & (self.model.covisitation.length[: self.items.capacity] > 0)
-        return [self.items.ids[row] for row in np.flatnonzero(has_edges).tolist()]
-
-    def _similar(self, rows: NDArray[np.int64]) -> Ranked:
-        lists = reserve_lists(len(rows), self.config.list_length)
-        list_similar(self.model.covisitation, self.model.limbo.item, rows, self.seq, lists)
-        return Ranked(
-            user_ids=[self.items.ids[row] for row in rows.tolist()],
-            generations=np.full(len(rows), self.generation),
-            positions=np.full(len(rows), self.seq),
-            as_of_ms=np.full(len(rows), self.last_ms),
-            lists={SIMILAR: lists},
-            item_ids=self._item_ids,
-        )
+    @property
+    def revision(self) -> int:
+        """Events and records of the catalogue taken in: it rises with whatever may change a list."""
+        return self.seq + sum(self.catalogue.values())
 
     def state_hash(self) -> str:
         """Return 32 hex digits over everything that learning and ranking read, positions included."""
@@ -291,11 +241,16 @@ class Step:
         return step
 
     def _describe(self, chunk: Chunk, columns: ItemColumns) -> Applied:
-        place = (chunk.input, chunk.partition)
+        place, m = (chunk.input, chunk.partition), self.model
         position = self.catalogue.get(place, chunk.start)
-        new = columns.cut(int(np.searchsorted(columns.offsets, position)), len(columns))
-        costs = self.model.prices if BUY in self.config.lists else None
-        describe(self.model.categories, costs, self.items, self.categories, new.items)
+        new = columns.cut(int(np.searchsorted(columns.offsets, position)), len(columns)).items
+        rows = [row for item in new if (row := self.items.row(item.item_id)) is not None]
+        self.in_category.note(rows)  # what they are in before
+        costs = m.prices if BUY in self.config.lists else None
+        withdrawn = describe(m.categories, m.availability, costs, self.items, self.categories, new)
+        self.in_category.note(rows)
+        self.shown.withdraw(withdrawn)
+        self.similar.withdraw(withdrawn)
         end = max(position, chunk.end)
         self.catalogue[place] = end
         return Applied(chunk.input, chunk.partition, max(position, chunk.start), end, 0, self.seq, None, None)
@@ -349,7 +304,8 @@ class Step:
         )
         self._take(events, chunk.partition, train_every, measured, lists, buys)
         self.seq += n
-        self._changed.note(events.item)
+        self.similar.note(events.item)
+        self.in_category.note(events.item)
         self.touched.note(users, events.seq)
         if not len(at):
             return None
@@ -359,8 +315,8 @@ class Step:
             generations=generations[at],
             positions=columns.offsets[at] + (1 + others),
             as_of_ms=columns.as_of_ms[at],
-            lists=self._named(lists, buys),
-            item_ids=self._item_ids,
+            lists=self._named(users[at], lists, buys),
+            item_ids=self.item_ids,
         )
 
     def _take(
@@ -370,7 +326,7 @@ class Step:
         while done < len(events.user):
             done = learn_events(
                 self.model,
-                self._bench,
+                self.bench,
                 events,
                 done,
                 partition,
@@ -389,8 +345,15 @@ class Step:
         length = self.config.list_length
         return reserve_lists(count, length), reserve_lists(count if BUY in self.config.lists else 0, length)
 
-    def _named(self, lists: Lists, buys: Lists) -> dict[str, Lists]:
+    def _named(self, users: NDArray[np.int32], lists: Lists, buys: Lists) -> dict[str, Lists]:
+        """Return lists just made by their names, with the revisions they are of."""
+        self.shown.note(users, lists.item, buys.item)
+        for made in (lists, buys):
+            made.seq[:] += self.revision - self.seq
         return dict(zip(self.config.lists, (lists, buys), strict=False))
+
+    def _as_of(self) -> AsOf:
+        return AsOf(self.seq, self.generation, self.revision, self.last_ms)
 
     def _position(self, partition: int) -> int:
         """Return the sum over all inputs of the next offset of one partition."""

@@ -72,8 +72,8 @@ class Version(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False
     """How new a list is: three numbers below 2^53, compared in order; the greater replaces the lesser.
 
     `generation` is raised by a rebuild's switch-over, a re-created topic or a changed partition count; `position` is
-    the sum over all inputs of the next offset of the user's partition; `revision` is the step's event number `seq`
-    that the list was ranked at.
+    the sum over all inputs of the next offset of the user's partition; `revision` is how many events and records
+    of the catalogue the step had taken in when the list was ranked.
     """
 
     generation: int

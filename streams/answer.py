@@ -15,10 +15,12 @@ from millstream.schemas.item_sets import ItemSet, UnreadableItemSet, decode_item
 from millstream.schemas.records import Reason, ScoredItem, Slate, Version
 from millstream.schemas.slates import UnreadableSlate, decode_slate
 
-from .redis_keys import POPULAR, list_key, rule_key, similar_key, withdrawn_key
+from .redis_keys import POPULAR, category_key, list_key, rule_key, similar_key, withdrawn_key
 
-Fallback = Literal["popular", "static", "empty", "unavailable"]
-Because = Literal["no_list", "unreadable", "withheld", "unavailable"]
+Fallback = Literal["category", "popular", "static", "empty", "unavailable"]
+Because = Literal["no_list", "unreadable", "withheld", "out_of_category", "unavailable"]
+CATEGORY = "category"
+"""What slates call the popular list of a category."""
 NOTHING: frozenset[str] = frozenset()
 _MAX_POPULAR = 64
 _log = logging.getLogger(__name__)
@@ -27,12 +29,13 @@ _log = logging.getLogger(__name__)
 class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One user's list as it stands, best first, at most as many items as were asked for.
 
-    `fallback` is None when the list is the user's own; `popular` or `static` when that list stands in; `empty` when
-    there is nothing to stand in; `unavailable` when Redis gave no answer in time and there is no static list.
-    `because` says why it is not their own: `no_list`, `unreadable` (of another format), `withheld` (nothing on it may
-    be shown), `unavailable`. `withheld` counts the items that withdrawals, the user's rules and `exclude` kept off.
-    `age_ms` counts from `as_of_ms`, the Kafka timestamp of the last event the list contains. Without a list out of
-    Redis `slate_id`, `version`, `as_of_ms` and `age_ms` are None.
+    `fallback` is None when the list is the user's own; `category`, `popular` or `static` when that list stands in;
+    `empty` when there is nothing to stand in; `unavailable` when Redis gave no answer in time and there is no static
+    list. `because` says why it is not their own: `no_list`, `unreadable` (of another format), `withheld` (nothing on it
+    may be shown), `out_of_category` (nothing on it is of the category asked for), `unavailable`. `withheld` counts the
+    items that withdrawals, the user's rules and `exclude` kept off. `age_ms` counts from `as_of_ms`, the Kafka
+    timestamp of the last event the list contains. Without a list out of Redis `slate_id`, `version`, `as_of_ms` and
+    `age_ms` are None.
     """
 
     user_id: str
@@ -91,6 +94,57 @@ class ListReading:
         prefix = self._prefix
         keys = [self._withdrawn_key, list_key(prefix, list_name, POPULAR).encode()]
         return [*keys, similar_key(prefix, item).encode()]
+
+    def category_keys(self, list_name: str, user: str, category: str) -> list[bytes]:
+        """Return what one MGET fetches: withdrawn items, the user's list and rules, the category's popular list."""
+        prefix = self._prefix
+        own, rule = list_key(prefix, list_name, user), rule_key(prefix, user)
+        return [self._withdrawn_key, own.encode(), rule.encode(), category_key(prefix, category).encode()]
+
+    def own_items(self, list_name: str, user_id: str, own: bytes | None) -> list[str]:
+        """Return the ids of the items on the user's list."""
+        slate = None if own is None else _slate(own, list_name, user_id)
+        return [] if slate is None else [item.item_id for item in slate.items]
+
+    def found_in_category(
+        self,
+        list_name: str,
+        user_id: str,
+        category: str,
+        values: Sequence[bytes | None],
+        inside: Collection[str],
+        exclude: Collection[str] = NOTHING,
+    ) -> Found:
+        """Return what the values of `category_keys` come to; `inside` are the items of the category on the user's list.
+
+        Behind these come those of the category's popular list that are not among them.
+        """
+        withdrawn, own, rule, popular = values
+        if user_id == POPULAR:  # the category's own popular list says more
+            own = None
+        barred = self._barred(withdrawn).union(exclude)
+        if rule is not None:
+            barred |= _item_set(rule, rule_key("", user_id)).items
+        slate = None if own is None else _slate(own, list_name, user_id)
+        because: Because | None = None
+        items: tuple[ScoredItem, ...] = ()
+        withheld = 0
+        if slate is None:
+            because = "no_list" if own is None else "unreadable"
+        else:
+            fitting = tuple([item for item in slate.items if item.item_id in inside])
+            items = _allowed(fitting, barred)
+            withheld = len(fitting) - len(items)
+            because = None if items else "withheld" if fitting else "out_of_category"
+        behind = None if popular is None else _slate(popular, CATEGORY, category)
+        if behind is not None:
+            more = _allowed(behind.items, barred)
+            withheld += len(behind.items) - len(more)
+            there = {item.item_id for item in items}
+            items += tuple([item for item in more if item.item_id not in there])
+        if because is None:
+            return Found(items, slate, None, None, withheld)
+        return Found(items, behind, "category" if items else "empty", because, withheld)
 
     def found(
         self,

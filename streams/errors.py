@@ -3,7 +3,8 @@
     Unavailable                 a system at the other end does not answer, or cannot be started
     ├── LocalKafkaUnavailable   no Java, no Maven, no jars, or the broker died while starting
     ├── LocalRedisUnavailable   no server program, or the server died while starting
-    └── BrokerUnreachable       no broker answers at the address in the settings
+    ├── BrokerUnreachable       no broker answers at the address in the settings
+    └── NoAnswer                no worker answers a question
 
 Each message has the address or program, what happened, and the remedy. The command line prints it and exits 1.
 """
@@ -23,6 +24,10 @@ class LocalKafkaUnavailable(Unavailable):
 
 class LocalRedisUnavailable(Unavailable):
     """No Redis-compatible server could be started on this machine."""
+
+
+class NoAnswer(Unavailable):
+    """No worker has answered a question; the message says what may be wrong."""
 
 
 class BrokerUnreachable(Unavailable):

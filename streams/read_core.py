@@ -96,6 +96,34 @@ class ReadCore:
         found = self._reading.found(STANDS_IN, item, withdrawn, popular, own, None, {item, *exclude})
         return answer_of(found, SIMILAR, item, k, self._clock_ms())
 
+    def category_keys(self, list_name: str, user: str, category: str) -> list[bytes]:
+        """Return the keys to fetch for a user's list in one category. The cache has none of that."""
+        checked_list_name(list_name)
+        return self._reading.category_keys(list_name, user, category)
+
+    def own_items(self, list_name: str, user: str, values: Sequence[bytes | None]) -> list[str]:
+        """Return the items of the list fetched whose categories are to be asked for."""
+        return self._reading.own_items(list_name, user, values[1])
+
+    def category_answer(
+        self,
+        values: Sequence[bytes | None],
+        inside: Collection[str],
+        user: str,
+        k: int,
+        list_name: str,
+        category: str,
+        exclude: Collection[str],
+    ) -> Answer:
+        """Return the answer that the fetched values give; `inside` are the list's items of the category."""
+        found = self._reading.found_in_category(list_name, user, category, values, inside, exclude)
+        return answer_of(found, list_name, user, k, self._clock_ms())
+
+    def unavailable_in_category(self, user: str, list_name: str) -> Answer:
+        """Return the answer given while Redis does not answer: of static items the category is not known."""
+        checked_list_name(list_name)
+        return Answer(user_id=user, list=list_name, fallback="unavailable", because="unavailable")
+
     def abandon(self, fetch: Fetch | None) -> None:
         """Forget a fetch that came to nothing."""
         if fetch is not None and self.cache is not None:

@@ -27,6 +27,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from millstream.schemas.records import Slate
 
 from .answer import NOTHING, Answer, checked_k
+from .catalogue_hash import catalogue_key, of_category
 from .coalesced import CoalescedReads
 from .feed import ENTRIES_PER_READ, FROM_NOW, Entry, FeedCursor, start_after
 from .list_cache import ListCache
@@ -110,6 +111,29 @@ class Reader:
             return core.unavailable(None, (item,), k, SIMILAR, exclude)[0]
         core.outage.back()
         return core.similar_answer(values, item, k, exclude)
+
+    def top_in(
+        self, category: str, user: str = "", k: int = 10, list: str = "main", exclude: Collection[str] = NOTHING
+    ) -> Answer:
+        """Return the `k` best items of a category for the user, by two round trips: never from the cache.
+
+        First those of the user's own list that are of it, as the catalogue says, then those of the category's popular
+        list. Otherwise as `top`; nothing of another category stands in. Without a user the popular list.
+        """
+        checked_k(k)
+        core = self._core
+        keys = core.category_keys(list, user, category)
+        if not core.outage.may_try():
+            return core.unavailable_in_category(user, list)
+        try:
+            values: Any = self._client.mget(keys)
+            own = core.own_items(list, user, values)
+            known: Any = self._client.hmget(catalogue_key(self._prefix), own) if own else []
+        except RedisError as error:
+            core.outage.lost(error)
+            return core.unavailable_in_category(user, list)
+        core.outage.back()
+        return core.category_answer(values, of_category(own, known, category), user, k, list, category, exclude)
 
     def _read(self, users: Sequence[str], k: int, list_name: str, exclude: Collection[str]) -> Sequence[Answer]:
         core = self._core
@@ -222,6 +246,27 @@ class AsyncReader:
         except RedisError:
             return core.unavailable(None, (item,), k, SIMILAR, exclude)[0]
         return core.similar_answer(values, item, k, exclude)
+
+    async def top_in(
+        self, category: str, user: str = "", k: int = 10, list: str = "main", exclude: Collection[str] = NOTHING
+    ) -> Answer:
+        """Return what `Reader.top_in` returns."""
+        checked_k(k)
+        core = self._core
+        try:
+            values = await self._reads.values(core.category_keys(list, user, category))
+            own = core.own_items(list, user, values)
+            known = await self._categories(own) if own else []
+        except RedisError:
+            return core.unavailable_in_category(user, list)
+        return core.category_answer(values, of_category(own, known, category), user, k, list, category, exclude)
+
+    async def _categories(self, items: Sequence[str]) -> Any:
+        try:
+            return await self._client.hmget(catalogue_key(self._prefix), [*items])
+        except RedisError as error:
+            self._core.outage.lost(error)
+            raise
 
     async def _read(self, users: Sequence[str], k: int, list_name: str, exclude: Collection[str]) -> Sequence[Answer]:
         core = self._core

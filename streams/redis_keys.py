@@ -1,9 +1,9 @@
 """The keys of the Redis topic: which list of which user lives where, and what a feed pointer means.
 
 `rec:LIST:USER` holds a list, `rec:LIST:` the popular one, `recs` is the feed; `rec-item:ITEM` holds what is similar to
-an item; `rule:USER` and `withdrawn` hold the items that may not be shown to a user, or to anybody; `published` says how
-far the worker has published. A prefix from the settings stands before each. A user's id may hold colons, a list's name
-may not, so a pointer `LIST:USER` always splits one way.
+an item, `rec-category:CATEGORY` what is popular in a category; `rule:USER` and `withdrawn` hold the items that may not
+be shown to a user, or to anybody; `published` says how far the worker has published. A prefix from the settings stands
+before each. A user's id may hold colons, a list's name may not, so a pointer `LIST:USER` always splits one way.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ def list_key(prefix: str, list_name: str, user_id: str) -> str:
 def similar_key(prefix: str, item_id: str) -> str:
     """Return the key of the items similar to one."""
     return f"{prefix}rec-item:{item_id}"
+
+
+def category_key(prefix: str, category: str) -> str:
+    """Return the key of the popular list of a category."""
+    return f"{prefix}rec-category:{category}"
 
 
 def feed_key(prefix: str) -> str:
@@ -50,6 +55,16 @@ def withdrawn_key(prefix: str) -> str:
 def marker_key(prefix: str) -> str:
     """Return the key that says how far a worker has published (`millstream.streams.marker`)."""
     return f"{prefix}published"
+
+
+def question_channel(prefix: str) -> str:
+    """Return the channel on which the serving side asks the workers (`millstream.schemas.questions`)."""
+    return f"{prefix}ask"
+
+
+def reply_key(prefix: str, name: str) -> str:
+    """Return the key of the list at which whoever asked under this name waits."""
+    return f"{prefix}answer:{name}"
 
 
 def split_pointer(pointer: str) -> tuple[str, str]:

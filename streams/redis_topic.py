@@ -6,17 +6,18 @@ put an older list over a newer one. Written by the worker's publisher alone; rea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import redis.asyncio
 from redis.exceptions import RedisError
 
 from millstream.schemas.records import Version
-from millstream.schemas.slates import FORMAT, VERSION_BYTES, EncodedSlate
+from millstream.schemas.slates import FORMAT, VERSION_BYTES, EncodedSlate, UnreadableSlate, decode_slate
 
 from .marker import NO_MOVE, Marker, publish_script
-from .redis_keys import POPULAR, checked_list_name, feed_key, list_key, list_prefix, marker_key, similar_key
+from .redis_keys import POPULAR, checked_list_name, feed_key, list_key, list_prefix, marker_key
 
 SLATES_PER_CALL = 200
 """Slates a script call: enough to make the round trip cheap, few enough to hold Redis for only some 2 ms."""
@@ -104,6 +105,21 @@ class RedisTopic:
     def _key(self, slate: EncodedSlate) -> str:
         return list_key(self._prefix, slate.list, slate.user_id)
 
+    async def read_items(self, names: Sequence[str], user_ids: Sequence[str]) -> list[list[str]]:
+        """Return the items that each user's lists of these names hold, in the users' order; none where there is none.
+
+        A value that is no list of ours counts as none. Raises what redis-py raises.
+        """
+        asked = [(user_id, name) for user_id in user_ids for name in names]
+        values: Any = await self._client.mget([list_key(self._prefix, name, user_id) for user_id, name in asked])
+        held: dict[str, list[str]] = {user_id: [] for user_id in user_ids}
+        for (user_id, name), value in zip(asked, values, strict=True):
+            if value is not None:
+                with contextlib.suppress(UnreadableSlate):
+                    slate = decode_slate(value, list_name=name, user_id=user_id)
+                    held[user_id] += [item.item_id for item in slate.items]
+        return [held[user_id] for user_id in user_ids]
+
     async def read_version(self, user_id: str = POPULAR) -> Version | None:
         """Return the version stored for a user (by default: of the popular list), None without a list of ours."""
         key = list_key(self._prefix, self._list_name, user_id)
@@ -113,13 +129,20 @@ class RedisTopic:
         return Version.unpack(header[1:])
 
 
-class SimilarTopic(RedisTopic):
-    """Publishes what is similar to an item, newest wins, under a key of the item's; the feed tells nobody."""
+class BesideTopic(RedisTopic):
+    """Publishes lists of something else than users, newest wins, under keys of their own; the feed tells nobody."""
 
     def __init__(
-        self, client: redis.asyncio.Redis, *, prefix: str = "", ttl_s: int, marker: Marker | None = None
+        self,
+        client: redis.asyncio.Redis,
+        key: Callable[[str, str], str],
+        *,
+        prefix: str = "",
+        ttl_s: int,
+        marker: Marker | None = None,
     ) -> None:
         super().__init__(client, prefix=prefix, ttl_s=ttl_s, feed_length=0, marker=marker)
+        self._key_of = key
 
     def _key(self, slate: EncodedSlate) -> str:
-        return similar_key(self._prefix, slate.user_id)
+        return self._key_of(self._prefix, slate.user_id)

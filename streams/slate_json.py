@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from millstream.schemas.questions import WhyAnswer
 from millstream.schemas.records import ScoredItem, Slate, Version
 
 from .answer import Answer
@@ -28,6 +29,24 @@ def items_json(items: Sequence[ScoredItem]) -> list[dict[str, Any]]:
         }
         for item in items
     ]
+
+
+def why_json(user_id: str, item_id: str, list_name: str, answer: WhyAnswer) -> dict[str, Any]:
+    """Return where an item stands for a user, as HTTP and `--json` give it."""
+    placed = None if answer.item is None else items_json([answer.item])[0]
+    return {
+        "user_id": user_id,
+        "item_id": item_id,
+        "list": list_name,
+        "user_known": answer.user_known,
+        "kept_off": answer.kept_off,
+        "candidates": answer.candidates,
+        "place": answer.place,
+        "score": None if placed is None else placed["score"],
+        "reasons": [] if placed is None else placed["reasons"],
+        "version": version_json(answer.version),
+        "as_of_ms": answer.as_of_ms,
+    }
 
 
 def version_json(version: Version) -> dict[str, int]:

@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from logs import SMALL, chunk_of, columns_of, simulated
 
 from millstream.agents.cli import main
+from millstream.online_learning.config import BUY, MAIN
 from millstream.online_learning.snapshot import read_snapshot, write_snapshot
-from millstream.online_learning.step import BUY, MAIN, NOBODY, Step
+from millstream.online_learning.step import NOBODY, Step
 from millstream.schemas.columns import InteractionColumns, catalogue_chunk
 from millstream.schemas.records import Item, Kind, Slate
 from millstream.streams.reader import Reader

@@ -65,7 +65,7 @@ def print_what_is_new_after_warming_up() -> None:
     step.apply(chunk_of(simulated(EVENTS)), train_every=2).encoded(0)
     step.apply(chunk_of(simulated(EVENTS), partition=1))
     step.relist(["u1", NOBODY]).encoded(0)
-    step.similar(50).encoded(0)
+    step.similar.changed(50).encoded(0)
     step.state_hash()
     small = Step(replace(SMALL, max_users=64, max_items=64))
     for columns in turning_over(EVENTS, users=50, items=50, user_life=500, item_life=500):

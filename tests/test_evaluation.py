@@ -79,7 +79,7 @@ def test_a_measurement_that_knows_the_future_is_caught() -> None:
 
 def every_items_rank(step: Step, user_id: str, ts_ms: int) -> dict[str, float]:
     """The rank each item would get as the next event's target: one ranking, made without knowing which it is."""
-    exclude, m, b = step.config.exclude_consumed, step.model, step._bench
+    exclude, m, b = step.config.exclude_consumed, step.model, step.bench
     user = np.int32(step.users.rows([user_id])[0])
     events = int(m.histories.events[user])
     history, gap = history_context(events), gap_context(events, ts_ms - int(m.histories.last_ms[user]))

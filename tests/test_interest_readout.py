@@ -42,9 +42,9 @@ def test_a_users_vector_is_the_one_a_list_is_ranked_by(step: Step, interests: In
     found = interests.user(user, ALL)
     slate = step.relist([user]).slates(0)[0]
     assert (found.kind, found.id, found.seq, found.as_of_ms) == ("user", user, EVENTS, slate.as_of_ms)
-    assert np.array_equal(found.vector, step._bench.scratch.pooled.user[0])
-    near, signal = dict(found.nearest), step._bench.signals[NAMES.index("interest")]
-    shortlist = step._bench.scratch.items.tolist()
+    assert np.array_equal(found.vector, step.bench.scratch.pooled.user[0])
+    near, signal = dict(found.nearest), step.bench.signals[NAMES.index("interest")]
+    shortlist = step.bench.scratch.items.tolist()
     for item in slate.items:
         row = step.items.row(item.item_id)
         assert near[item.item_id] == signal[shortlist.index(row)]

@@ -52,7 +52,7 @@ def test_nobody_has_no_neighbours_and_the_only_user_none_but_themselves() -> Non
         rows = signals_of(step, user, step.last_ms)
         assert all(row["knn"] == 0.0 for row in rows.values())
     step.relist(["u", NOBODY])
-    assert not step._bench.scratch.weight.any()
+    assert not step.bench.scratch.weight.any()
 
 
 def test_who_chose_the_same_item_votes_for_what_they_chose_besides() -> None:

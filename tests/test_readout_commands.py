@@ -104,7 +104,7 @@ def test_vector_json_is_the_vector_and_what_is_near(runner: CliRunner, snapshot:
     """Of a user and of an item, with exactly the keys that scripts rely on."""
     keys = {"id", "kind", "snapshot", "seq", "as_of_ms", "vector", "norm", "pooled", "nearest"}
     step.relist(["u7"]).slates(0)
-    rows = {"u7": step._bench.scratch.pooled.user[0], "i5": step.model.interest.vector[step.items.row("i5")]}
+    rows = {"u7": step.bench.scratch.pooled.user[0], "i5": step.model.interest.vector[step.items.row("i5")]}
     for kind, id_ in (("user", "u7"), ("item", "i5")):
         found = answer(runner.invoke(main, ["vector", kind, id_, "--top", "4", "--json"]))
         assert found.keys() == keys

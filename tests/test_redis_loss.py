@@ -17,11 +17,11 @@ from lists import slate
 from redis.exceptions import RedisError
 from running import Pipeline, Worker, clicks, until
 
-from millstream.agents.catalogue import catalogue_key, titles
 from millstream.agents.publisher import Publisher
 from millstream.agents.slices import SliceDone
 from millstream.schemas.item_sets import decode_item_set
 from millstream.schemas.records import Version
+from millstream.streams.catalogue_hash import catalogue_key, titles
 from millstream.streams.kept_off import KeptOff
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_redis import LocalRedis

@@ -38,6 +38,10 @@ async def web(redis_url: str, prefix: str) -> AsyncIterator[httpx.AsyncClient]:
         ("POST", "/v1/interactions", {WRITE, ADMIN}),
         ("DELETE", "/v1/items/i", {ADMIN}),
         ("PUT", "/v1/items/i", {ADMIN}),
+        ("PATCH", "/v1/items/i", {ADMIN}),
+        ("GET", "/v1/items/i", {READ, WRITE, ADMIN}),
+        ("GET", "/v1/items/i/similar", {READ, WRITE, ADMIN}),
+        ("GET", "/v1/users/u/why/i", {READ, WRITE, ADMIN}),
     ],
 )
 @pytest.mark.parametrize("key", [None, "unknown-unknown-unknown", READ, WRITE, ADMIN])

@@ -12,6 +12,7 @@ from logs import SMALL, chunk_of, random_log
 from numpy.typing import NDArray
 
 from millstream.online_learning.arena import Arena
+from millstream.online_learning.availability import Availability, availability
 from millstream.online_learning.covisitation import (
     HALF_LIFE,
     LONG_HALF_LIFE,
@@ -92,6 +93,11 @@ def chosen_once(items: int) -> Popularity:
     counts = popularity(Arena(), Vocabulary("items", items))
     counts.facts[:, EVENTS] = 1
     return counts
+
+
+def all_to_be_had(items: int) -> Availability:
+    """So many items, none of them withdrawn."""
+    return availability(Arena(), Vocabulary("items", items))
 
 
 def row_of(step: Step, item: int) -> Row:
@@ -209,12 +215,14 @@ def test_second_order_follows_the_strongest_edges_of_the_last_item(step: Step, u
     most=st.integers(1, 80),
     already=st.sets(st.integers(0, 119), max_size=20),
     barred=st.sets(st.integers(0, 119), max_size=20),
+    off=st.sets(st.integers(0, 119), max_size=20),
 )
 def test_the_best_by_a_query_are_those_of_a_sort(
-    values: list[int], by: int, most: int, already: set[int], barred: set[int]
+    values: list[int], by: int, most: int, already: set[int], barred: set[int], off: set[int]
 ) -> None:
-    """The highest values win, ties go to the lower row; zeros, barred and listed items are passed over."""
-    s, p = scratch(replace(SMALL, max_items=120)), chosen_once(120)
+    """The highest values win, ties go to the lower row; zeros, barred, withdrawn and listed items are passed over."""
+    s, p, a = scratch(replace(SMALL, max_items=120)), chosen_once(120), all_to_be_had(120)
+    a.off[list(off)] = True
     n = len(values)
     for item in np.random.default_rng(n).permutation(n):
         s.sums[item, by] = values[item]
@@ -224,9 +232,9 @@ def test_the_best_by_a_query_are_those_of_a_sort(
         s.standing[item] = LISTED
     for item in sorted(barred):
         bar(s, item)
-    free = [item for item in range(n) if values[item] > 0 and item not in already | barred]
+    free = [item for item in range(n) if values[item] > 0 and item not in already | barred | off]
     best = sorted(free, key=lambda item: (-values[item], item))
-    count = _fill(s, p, 0, most) if by == LONG98 else _best_by_query(s, p, 0, FULL)
+    count = _fill(s, p, a, 0, most) if by == LONG98 else _best_by_query(s, p, a, 0, FULL)
     expected = best[: most if by == LONG98 else QUOTAS[by]]
     assert sorted(s.items[:count].tolist()) == sorted(expected)
     assert all(s.standing[item] == LISTED for item in expected)
@@ -234,7 +242,10 @@ def test_the_best_by_a_query_are_those_of_a_sort(
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_what_is_to_the_users_taste_is_found_among_the_met(seed: int) -> None:
-    """The best by interest, and by interest + 2 ln(1 + FINE · LONG98), are those of a sort; the barred are left out."""
+    """The best by interest, and by interest + 2 ln(1 + FINE · LONG98), are those of a sort.
+
+    The barred and the withdrawn are left out.
+    """
     rng, items = np.random.default_rng(seed), 300
     s, p, v = scratch(replace(SMALL, max_items=items)), chosen_once(items), interest(Arena(), Vocabulary("i", items))
     v.vector[:] = rng.normal(size=v.vector.shape)
@@ -246,15 +257,17 @@ def test_what_is_to_the_users_taste_is_found_among_the_met(seed: int) -> None:
     s.held[1] = s.held[0]
     for item in met[:20]:
         bar(s, item)
+    a = all_to_be_had(items)
+    a.off[met[20:30]] = True
     liked = v.vector.astype(np.float64) @ s.pooled.user[1]
     both = liked + 2.0 * np.log1p(FINE * s.sums[:, LONG98].astype(np.float64))
-    open_ = np.array(met[20:])
+    open_ = np.array(met[30:])
     expected = {
         item
         for value, most in ((liked, BEST_INTEREST[FULL]), (both, BEST_BOTH[FULL]))
         for item in open_[np.argsort(-value[open_])][:most].tolist()
     }
-    count = _best_by_interest(s, p, v, 0, FULL)
+    count = _best_by_interest(s, p, a, v, 0, FULL)
     assert set(s.items[:count].tolist()) == expected
     assert count == len(expected)
 
@@ -266,14 +279,14 @@ def test_the_shortlist_never_exceeds_its_cap() -> None:
         s.sums[item, LONG98] = 1.0
         touch(s, item)
     s.held[1] = s.held[0]
-    assert _fill(s, chosen_once(400), CAP - 3, CAP) == CAP
+    assert _fill(s, chosen_once(400), all_to_be_had(400), CAP - 3, CAP) == CAP
     assert sorted(s.items[CAP - 3 :].tolist()) == [0, 1, 2]
-    assert _fill(s, chosen_once(400), CAP, CAP) == CAP
+    assert _fill(s, chosen_once(400), all_to_be_had(400), CAP, CAP) == CAP
 
 
 def listed(step: Step, s: Scratch, user: int, *, own: bool, effort: int = FULL) -> list[int]:
     m = step.model
-    n = shortlist(s, m.histories, m.popularity, m.recency, m.interest, np.int32(user), own, effort)
+    n = shortlist(s, m.histories, m.popularity, m.recency, m.interest, m.availability, np.int32(user), own, effort)
     return s.items[:n].tolist()
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from logs import random_log
 
+from millstream.online_learning.changed import Changed
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.covisitation import LONG_HALF_LIFE, LONG_MASS, TICK
-from millstream.online_learning.similar import SIMILAR, Changed
+from millstream.online_learning.similar import SIMILAR
 from millstream.online_learning.slab import UNIT
 from millstream.online_learning.step import Step
 from millstream.schemas.columns import Chunk
@@ -49,7 +50,7 @@ def cosines(step: Step, item: int) -> dict[str, float]:
 def test_the_list_is_the_best_by_cosine() -> None:
     """Each place scores what its edge comes to, no edge left out scores more, and the reason is the item itself."""
     step = learned()
-    lists = {slate.user_id: slate for slate in step.similar(1_000).slates(0)}
+    lists = {slate.user_id: slate for slate in step.similar.changed(1_000).slates(0)}
     assert lists.keys() == set(step.items.ids)
     for row, item_id in enumerate(step.items.ids):
         slate, expected = lists[item_id], cosines(step, row)
@@ -65,8 +66,8 @@ def test_making_lists_changes_no_state() -> None:
     """The state hash is the same before and after, and the next call has nothing left to do."""
     step = learned()
     before = step.state_hash()
-    assert len(step.similar(1_000).user_ids) == len(step.items)
-    assert step.similar(1_000).user_ids == []
+    assert len(step.similar.changed(1_000).user_ids) == len(step.items)
+    assert step.similar.changed(1_000).user_ids == []
     assert step.state_hash() == before
 
 
@@ -84,8 +85,8 @@ def test_items_take_turns() -> None:
 def test_lists_made_again_are_those_that_were_made() -> None:
     """By id instead of by what changed; the items that have a list at all are named."""
     step = learned()
-    items = step.items_with_similar()
+    items = step.similar.names()
     assert set(items) == {step.items.ids[row] for row in np.flatnonzero(step.model.covisitation.length)}
-    before = {slate.user_id: slate for slate in step.similar(1_000).slates(0)}
-    assert step.similar_to([*items[:5], "unknown"]).slates(0) == [before[item] for item in items[:5]]
-    assert step.similar(1_000).slates(0) == []
+    before = {slate.user_id: slate for slate in step.similar.changed(1_000).slates(0)}
+    assert step.similar.of([*items[:5], "unknown"]).slates(0) == [before[item] for item in items[:5]]
+    assert step.similar.changed(1_000).slates(0) == []

@@ -13,15 +13,15 @@ from millstream.streams.kept_off import KeptOff
 from millstream.streams.local_process import free_ports
 from millstream.streams.reader import AsyncReader, Reader
 from millstream.streams.redis_connection import connect
-from millstream.streams.redis_keys import feed_key
-from millstream.streams.redis_topic import SimilarTopic
+from millstream.streams.redis_keys import feed_key, similar_key
+from millstream.streams.redis_topic import BesideTopic
 
 
 @pytest.fixture
 async def shop(redis_url: str, prefix: str) -> str:
     """The address of a Redis with a list for item "i", whose "b" is withdrawn, and the popular list."""
     async with connect(redis_url) as client:
-        topic = SimilarTopic(client, prefix=prefix, ttl_s=60)
+        topic = BesideTopic(client, similar_key, prefix=prefix, ttl_s=60)
         for position, items in ((2, ["i", "a", "b", "c"]), (1, ["old"])):
             await topic.publish([encode_slate(slate("i", items, position=position, list_name="similar"))])
         await KeptOff(client, prefix=prefix, rule_ttl_s=60).withdraw(["b"])

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from logs import SMALL, START_MS, chunk_of, columns_of, random_log, simulated
 
-from millstream.online_learning.config import LearningConfig
+from millstream.online_learning.config import MAIN, LearningConfig
 from millstream.online_learning.kinds import TEACHING
 from millstream.online_learning.signal import GROUPS
-from millstream.online_learning.step import INTERACTIONS, MAIN, NOBODY, OutOfOrderChunk, Step
+from millstream.online_learning.step import INTERACTIONS, NOBODY, OutOfOrderChunk, Step
 from millstream.schemas.columns import Chunk, InteractionColumns
 from millstream.schemas.records import Kind, Slate, Version
 

@@ -13,7 +13,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from millstream.agents.failure import Failure
 from millstream.agents.pipeline import Pipeline
 from millstream.agents.publisher import Publisher
-from millstream.agents.similar_items import SimilarItems
 from millstream.agents.step_thread import StepThread
 from millstream.agents.upkeep import Upkeep
 from millstream.online_learning.config import LearningConfig
@@ -68,12 +67,11 @@ class Running:
         step.apply(chunk_of(columns_of(["a", "b", "c"], ["i", "j", "k"])), lists=False)
         self.thread: StepThread[Step] = StepThread(slice_ms=10, done=lambda _: None, failed=self.raised.append)
         self.thread.start(step)
-        similar = SimilarItems(self.thread, cast(Any, None), leads=lambda: False, outage=cast(Any, None))
         self.upkeep = Upkeep(
             cast(Marker, marker),
             self.thread,
             cast(Publisher, self),
-            similar,
+            (),
             again=lambda: None,
             leads=lambda: False,
             caught_up=lambda: True,

@@ -10,7 +10,7 @@ import pytest
 from kafka import KafkaConsumer
 from running import CTRL_C_WITHIN_S, Pipeline, clicks, until
 
-from millstream.agents.catalogue import catalogue_key, titles
+from millstream.streams.catalogue_hash import catalogue_key, titles
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_process import free_ports
 from millstream.streams.local_redis import LocalRedis

@@ -74,7 +74,7 @@ def rank_as_far_as(
     s.held[1] = s.held[0]
     bar_unwanted(m, s, user, exclude)
     pool(m.interest, h, user, now_ms, s.pooled)
-    n = shortlist(s, h, m.popularity, m.recency, m.interest, user, not exclude, FULL)
+    n = shortlist(s, h, m.popularity, m.recency, m.interest, m.availability, user, not exclude, FULL)
     if last < SIGNALS:
         return n
     own = 0 if exclude else min(h.held[user], MOST_OWN[FULL])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -70,7 +71,7 @@ def command(user: str, k: int, list_name: str, at: int | Version | None, as_json
     else:
         click.echo(headline(answer))
         if answer.items:
-            Console().print(_table(answer.items))
+            Console().print(items_table(answer.items))
 
 
 def _show_past(settings: Settings, user: str, k: int, list_name: str, at: int | Version, as_json: bool) -> None:
@@ -92,7 +93,7 @@ def _show_past(settings: Settings, user: str, k: int, list_name: str, at: int | 
         return
     since = found.since or "the beginning of the log"
     click.echo(f"list {slate.list!r} of user {user!r}, {slate.slate_id}: from {since} and {found.events:,} events")
-    Console().print(_table(slate.items[:k]))
+    Console().print(items_table(slate.items[:k]))
 
 
 def headline(answer: Answer) -> str:
@@ -114,17 +115,18 @@ def age(age_ms: int) -> str:
     return f"{age_ms / 86_400_000:.0f} days"
 
 
-def _table(items: tuple[ScoredItem, ...]) -> Table:
+def items_table(items: Sequence[ScoredItem], first: int | None = 1) -> Table:
+    """Return items with their scores and reasons, numbered from `first` on, or not at all."""
     table = Table(box=None, pad_edge=False)
     table.add_column("", justify="right")
     table.add_column("item")
     table.add_column("score", justify="right")
     table.add_column("why", overflow="fold")
-    for place, item in enumerate(items, start=1):
+    for place, item in enumerate(items, start=first or 0):
         reasons = sorted(item.reasons, key=lambda reason: -abs(reason.contribution))
         why = ", ".join(
             f"{reason.signal} {reason.contribution:+.3g}" + (f" ({reason.evidence})" if reason.evidence else "")
             for reason in reasons
         )
-        table.add_row(str(place), item.item_id, f"{item.score:.4g}", why)
+        table.add_row("" if first is None else str(place), item.item_id, f"{item.score:.4g}", why)
     return table

@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from millstream.streams.acked_producer import AckedProducer
+from millstream.streams.asking import Asking
 from millstream.streams.kept_off import KeptOff
 from millstream.streams.pointers import PointerFeed
 from millstream.streams.reader import AsyncReader
@@ -23,6 +24,7 @@ from .event_writer import EventWriter
 from .gate import Gate
 from .hub import FeedHub
 from .interactions import interactions
+from .item_records import ItemRecords
 from .items import items
 from .keys import ApiKeys
 from .metrics import Metrics
@@ -32,6 +34,7 @@ from .reads import reads
 from .refused import say_no_alike
 from .state import state
 from .stream import stream
+from .why import why
 
 _CHANGE_TIMEOUT_S = 1.0
 
@@ -58,6 +61,7 @@ class Serving:
         )
         kept_off = KeptOff(self._changes, prefix=prefix, rule_ttl_s=settings.redis.list_ttl_s)
         self._applied = AppliedPositions(self._changes, prefix)
+        self._asking = Asking(url, prefix)
         api = FastAPI(
             title="Millstream",
             summary="Fresh top-k recommendations: read them, follow them, send what people do.",
@@ -67,6 +71,7 @@ class Serving:
         )
         say_no_alike(api)
         api.include_router(reads(self._reader, self.metrics))
+        api.include_router(why(self._asking, settings.learning.lists))
         api.include_router(stream(self._hub, self._reader, self.metrics, self.ending))
         api.include_router(
             interactions(
@@ -80,7 +85,7 @@ class Serving:
                 within_s=serve.wait_s,
             )
         )
-        api.include_router(items(self._items, kept_off))
+        api.include_router(items(self._items, kept_off, ItemRecords(self._changes, prefix)))
         api.include_router(state(self._reader, self.metrics))
         _describe_security(api)
         self._measure()
@@ -117,6 +122,7 @@ class Serving:
         self.ending.set()
         await self._hub.close()
         await self._applied.close()
+        await self._asking.close()
         await self._events.close()
         await self._items.close()
         await self._reader.close()

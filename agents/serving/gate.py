@@ -20,15 +20,15 @@ _KEY_REMEDY = "send it as `Authorization: Bearer KEY`; keys are set in the secti
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-def route_of(path: str) -> tuple[str, Level]:
+def route_of(method: str, path: str) -> tuple[str, Level]:
     """Return what metrics call a path, and what it takes to use it."""
     if path.startswith("/v1/"):
         if path.startswith("/v1/users/"):
-            return "recommendations", Level.read
+            return "recommendations" if path.endswith("/recommendations") else "why", Level.read
         if path == "/v1/interactions":
             return "interactions", Level.write
         if path.startswith("/v1/items/"):
-            return "items", Level.admin
+            return "items", Level.read if method in ("GET", "HEAD") else Level.admin
         if path in ("/v1/recommendations", "/v1/popular", "/v1/stream"):
             return path[4:] if path != "/v1/recommendations" else "batch", Level.read
         return "other", Level.read
@@ -55,7 +55,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         began_s = time.perf_counter()
-        route, needed = route_of(scope["path"])
+        route, needed = route_of(scope["method"], scope["path"])
         status = 500
 
         async def counted(message: Message) -> None:

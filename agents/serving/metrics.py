@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from millstream.streams.answer import Answer
+from millstream.streams.answer import Answer, Fallback
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 _NAMESPACE = "millstream"
@@ -75,4 +75,4 @@ class Metrics:
         return generate_latest(self._collected)
 
 
-_FALLBACKS = (None, "popular", "static", "empty", "unavailable")
+_FALLBACKS: tuple[Fallback | None, ...] = (None, "category", "popular", "static", "empty", "unavailable")

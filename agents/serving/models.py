@@ -6,9 +6,12 @@ holds the two together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from millstream.schemas.questions import KeptOff
 
 MAX_K = 1_000
 MAX_EXCLUDED = 1_000
@@ -79,15 +82,57 @@ class ListOut(BaseModel):
     version: VersionOut | None
     as_of_ms: int | None = Field(description="Kafka timestamp of the last event the list contains.")
     age_ms: int | None
-    fallback: Literal["popular", "static", "empty", "unavailable"] | None = Field(
-        description="null: the user's own list. popular, static: that one stands in. empty: there is none to. "
-        "unavailable: the store gave no answer in time."
+    fallback: Literal["category", "popular", "static", "empty", "unavailable"] | None = Field(
+        description="null: the user's own list. category, popular, static: that one stands in. empty: there is none to "
+        "do so. unavailable: the store gave no answer in time."
     )
-    because: Literal["no_list", "unreadable", "withheld", "unavailable"] | None = Field(
-        description="Why it is not their own: there is none, it cannot be read, nothing on it may be shown, or the "
-        "store gave no answer in time."
+    because: Literal["no_list", "unreadable", "withheld", "out_of_category", "unavailable"] | None = Field(
+        description="Why it is not their own: there is none, it cannot be read, nothing on it may be shown or is of "
+        "the category, or the store gave no answer in time."
     )
     withheld: int = Field(description="Items kept off by withdrawals, the user's rules and `exclude`.")
+
+
+class WhyOut(BaseModel):
+    """Where an item stands for a user as of now."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "user_id": "42",
+                "item_id": "1196",
+                "user_known": True,
+                "kept_off": [],
+                "candidates": 256,
+                "place": 31.0,
+                "score": 1.5,
+                "reasons": [{"signal": "together", "contribution": 1.5, "evidence": "260"}],
+                "version": {"generation": 1, "position": 1842, "revision": 5530},
+                "as_of_ms": 1_767_225_600_000,
+                "list": "main",
+            }
+        }
+    )
+
+    user_id: str
+    item_id: str
+    list: str
+    user_known: bool = Field(description="false: nothing is known of the user; it is answered as for anybody.")
+    kept_off: Annotated[
+        Sequence[KeptOff],
+        Field(
+            description="Everything that keeps it from being a candidate. unknown_item: neither an event nor the "
+            "catalogue names it. never_chosen: nobody has chosen it yet. unavailable: the catalogue has withdrawn it. "
+            "hidden: the user hid it. chosen_before: by the user, and such are left out here. not_shortlisted: it may "
+            "be shown, but others were found first."
+        ),
+    ]
+    candidates: int = Field(description="How many items were scored, this one included.")
+    place: float | None = Field(description="Its place among them, 1 for the best; ties count half.")
+    score: float | None
+    reasons: Sequence[ReasonOut] = Field(description="They sum to the score, whether or not it is a candidate.")
+    version: VersionOut = Field(description="That a list made at the same moment would have.")
+    as_of_ms: int
 
 
 class BatchIn(BaseModel):
@@ -160,6 +205,36 @@ class ItemChangeOut(BaseModel):
     version: int = Field(description="Of the set of withdrawn items; it rises with every change.")
 
 
+class ItemRecordOut(BaseModel):
+    """What the catalogue says of an item."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "item_id": "1196",
+                "title": "The Princess Bride",
+                "text": None,
+                "categories": ["Comedy"],
+                "price": None,
+                "available": True,
+                "attributes": {},
+                "vectors": {},
+                "updated_ms": 1_767_225_600_000,
+            }
+        }
+    )
+
+    item_id: str
+    title: str | None
+    text: str | None
+    categories: Sequence[str]
+    price: float | None
+    available: bool
+    attributes: dict[str, str]
+    vectors: dict[str, Sequence[float]]
+    updated_ms: int
+
+
 class ErrorDetail(BaseModel):
     """What was wrong and what to do about it."""
 
@@ -194,6 +269,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         400: "The request cannot be read.",
         401: "No API key, or one that is not known.",
         403: "The API key may not do this.",
+        404: "There is none of that name.",
         409: "It cannot be done as things stand.",
         413: "The body is too large.",
         415: "The body is not JSON.",

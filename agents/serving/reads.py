@@ -23,6 +23,9 @@ from .refused import JSON, Refused
 
 K = Annotated[int, Query(ge=1, le=MAX_K, description="How many items at most.")]
 ListName = Annotated[str, Query(pattern="^[^:]+$", max_length=256, description="Which list.")]
+Category = Annotated[
+    str | None, Query(min_length=1, max_length=256, description="Only items of this category, as the catalogue has it.")
+]
 Exclude = Annotated[
     list[str] | None,
     Query(max_length=MAX_EXCLUDED_IN_URL, description="Items to leave out, such as those on the page; repeat it."),
@@ -36,10 +39,19 @@ def reads(reader: AsyncReader, metrics: Metrics) -> APIRouter:
     router = APIRouter(tags=["read"])
 
     @router.get("/v1/users/{user:id}/recommendations", response_model=ListOut, responses=refusals(422))
-    async def recommendations(user: User, k: K = 10, list: ListName = "main", exclude: Exclude = None) -> Response:
-        """Return the user's list; without one of theirs, the popular one. Answers in time even while Redis is away."""
+    async def recommendations(
+        user: User, k: K = 10, list: ListName = "main", exclude: Exclude = None, category: Category = None
+    ) -> Response:
+        """Return the user's list; without one of theirs, the popular one. Answers in time even while Redis is away.
+
+        In a category: first what of the user's list is of it, then what is popular there.
+        """
         checked_id(user, "path.user")
-        answer = await reader.top(user, k, checked_list(list), frozenset(exclude) if exclude else NOTHING)
+        name, without = checked_list(list), frozenset(exclude) if exclude else NOTHING
+        if category is not None:
+            answer = await reader.top_in(checked_category(category), user, k, name, without)
+        else:
+            answer = await reader.top(user, k, name, without)
         metrics.answer(answer)
         return Response(orjson.dumps(answer_json(answer)), media_type=JSON)
 
@@ -67,9 +79,15 @@ def reads(reader: AsyncReader, metrics: Metrics) -> APIRouter:
         return Response(orjson.dumps({"answers": [answer_json(answer) for answer in answers]}), media_type=JSON)
 
     @router.get("/v1/popular", response_model=ListOut, responses=refusals(422))
-    async def popular(k: K = 10, list: ListName = "main", exclude: Exclude = None) -> Response:
-        """Return the popular list: what is shown to somebody nothing is known about."""
-        answer = await reader.top(POPULAR, k, checked_list(list), frozenset(exclude) if exclude else NOTHING)
+    async def popular(
+        k: K = 10, list: ListName = "main", exclude: Exclude = None, category: Category = None
+    ) -> Response:
+        """Return the popular list, of all items or of a category: what somebody is shown nothing is known about."""
+        name, without = checked_list(list), frozenset(exclude) if exclude else NOTHING
+        if category is not None:
+            answer = await reader.top_in(checked_category(category), POPULAR, k, name, without)
+        else:
+            answer = await reader.top(POPULAR, k, name, without)
         metrics.answer(answer)
         return Response(orjson.dumps(answer_json(answer)), media_type=JSON)
 
@@ -93,6 +111,13 @@ def checked_id(value: str, field: str, missing: RejectCode = RejectCode.missing_
     if isinstance(judged, Flaw):
         raise Refused(422, judged.code.value, judged.text, "an id has 1 to 256 bytes of UTF-8, no NUL", field=field)
     return judged
+
+
+def checked_category(name: str) -> str:
+    """Return a category's name. Raises `Refused` where Redis could not hold it."""
+    if any("\ud800" <= each <= "\udfff" for each in name):
+        raise Refused(422, "bad_id", "category has half a surrogate pair in it", "send UTF-8", field="query.category")
+    return name
 
 
 def checked_list(name: str, where: str = "query") -> str:

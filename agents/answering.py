@@ -1,0 +1,87 @@
+"""Answers what the serving side asks of the model: where an item stands for a user, and why.
+
+Questions come over a channel of Redis that every worker hears; the one that makes the user's lists answers, for a user
+nobody knows the one that leads. Whoever asked waits at a list of Redis, which expires if they are gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from millstream.online_learning.step import Step
+from millstream.online_learning.why import why
+from millstream.schemas.questions import WhyAnswer, WhyQuestion, read_question
+from millstream.streams.redis_connection import connect
+from millstream.streams.redis_keys import question_channel
+
+from .step_thread import StepStopped, StepThread
+
+ANSWER_TTL_S = 5
+_HEAR_AGAIN_S = 1.0
+_LISTEN_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Answering:
+    """Answers one question at a time, between two slices. One event loop owns it. An outage costs answers alone."""
+
+    def __init__(self, url: str, prefix: str, thread: StepThread[Step], *, leads: Callable[[], bool]) -> None:
+        self.answered = 0
+        self._url = url
+        self._channel = question_channel(prefix)
+        self._thread = thread
+        self._leads = leads
+
+    async def run(self) -> None:
+        """Answer until cancelled, or until the step has ended."""
+        while True:
+            try:
+                # of its own: a connection that listens outlives the last write of the others
+                async with connect(self._url) as client, client.pubsub(ignore_subscribe_messages=True) as heard:
+                    await heard.subscribe(self._channel)
+                    while True:
+                        message: Any = await heard.get_message(timeout=_LISTEN_S)
+                        if message is not None:
+                            await self._answer(client, message["data"])
+            except StepStopped:
+                return
+            except (RedisError, OSError) as error:
+                _log.debug("no questions are heard: %s", error)  # the publisher says so
+            await asyncio.sleep(_HEAR_AGAIN_S)
+
+    async def _answer(self, client: redis.asyncio.Redis, value: bytes) -> None:
+        try:
+            question = read_question(value)
+        except msgspec.MsgspecError as error:
+            _log.warning("a question that cannot be read: %s", error)
+            return
+        try:
+            answer = await self._thread.call(lambda step: self._said(step, question))
+        except ValueError as error:
+            _log.warning("a question without an answer: %s", error)
+            return
+        if answer is None:
+            return
+        async with client.pipeline(transaction=True) as pipe:
+            pipe.rpush(question.reply_to, msgspec.json.encode(answer))
+            pipe.expire(question.reply_to, ANSWER_TTL_S)
+            await pipe.execute()
+        self.answered += 1
+
+    def _said(self, step: Step, question: WhyQuestion) -> WhyAnswer | None:
+        """Return the answer; None where it is another worker's to give."""
+        row = step.users.row(question.user_id)
+        if row is None:
+            ours = self._leads()
+        else:
+            listed = self._thread.listed
+            ours = listed is None or int(step.model.histories.partition[row]) in listed
+        return why(step, question.user_id, question.item_id, question.list) if ours else None
