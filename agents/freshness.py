@@ -8,7 +8,6 @@ Holds for one input topic, where a position is one partition's next offset.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from millstream.streams.ending import end_tasks
 from millstream.streams.errors import Unavailable
 
 _STOP_WITHIN_S = 5.0
@@ -136,9 +136,7 @@ class FeedFollower:
 
     async def __aexit__(self, *failure: object) -> None:
         if self._reading is not None:
-            self._reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reading
+            await end_tasks([self._reading])
         if self._process is not None:
             if self._process.stdin is not None:
                 self._process.stdin.close()

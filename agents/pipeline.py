@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.step import Step
 from millstream.streams.dead_letters import DeadLetterTopic
+from millstream.streams.ending import end_tasks
 from millstream.streams.errors import Unavailable
 from millstream.streams.model_log import ModelLog
 from millstream.streams.read_ahead import Deliver
@@ -98,6 +99,7 @@ class Pipeline(Service):
         """How the run ended, once stopped; all zero if it had not begun or the step had failed."""
         self._settings = settings
         self._begun = False
+        self._work: list[asyncio.Future[None]] = []
         self._seat: Seat | None = None
 
     async def on_start(self) -> None:
@@ -147,9 +149,8 @@ class Pipeline(Service):
             parts.taking_part,
             parts.switching,
         )
-        for part in running:
-            self.add_future(self._guard(part.run()))
-        self.add_future(self._guard(self._take_part(name, loaded)))
+        work = [*(part.run() for part in running), self._take_part(name, loaded)]
+        self._work = [asyncio.ensure_future(self._guard(each)) for each in work]
 
     async def _guard(self, work: Awaitable[None]) -> None:
         """Whatever ends a part that should not end, ends the worker."""
@@ -183,6 +184,7 @@ class Pipeline(Service):
             await self._snapshot()
         await asyncio.gather(self._leave(), parts.source.stop(), parts.publisher.stop())
         await parts.thread.stop(_THREAD_ENDS_WITHIN_S)
+        await end_tasks(self._work)
         closing = (topic.close(_CLOSE_WITHIN_S) for topic in self._kafka_topics())
         await asyncio.gather(parts.reporter.write("stopped"), *closing)
         await parts.redis.aclose()

@@ -18,6 +18,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from millstream.schemas.slates import EncodedSlate
+from millstream.streams.ending import end_tasks
 from millstream.streams.outage import Outage
 
 from .slices import SliceDone
@@ -143,9 +144,7 @@ class Publisher:
 
     async def stop(self) -> None:
         """Stop where it stands. What is unpublished stays so, and the marker says of which partition it is."""
-        for stage in self._stages:
-            stage.cancel()
-        await asyncio.gather(*self._stages, return_exceptions=True)
+        await end_tasks(self._stages)
 
     async def _to_redis(self) -> None:
         while True:

@@ -26,6 +26,7 @@ from aiokafka.partitioner import DefaultPartitioner  # type: ignore[import-untyp
 from millstream.schemas.canonical import canonical_events
 from millstream.schemas.columns import InteractionColumns
 from millstream.schemas.mapping import InputMapping
+from millstream.streams.ending import end_tasks
 from millstream.streams.errors import BrokerUnreachable, Unavailable
 
 _BLOCK_EVENTS = 1_000
@@ -175,9 +176,7 @@ class _Sending:
             while self._unacknowledged:
                 await self._hear()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
         return ReplayReport(
             events=len(columns),
             acknowledged=self._acknowledged,

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from millstream.agents.demo_kafka import ThroughKafka
 from millstream.agents.freshness import FreshnessMeter
+from millstream.streams.ending import end_tasks
 
 from .place import Place
 from .report import WrongResult
@@ -38,8 +39,7 @@ async def beside_loop(where: Place, *, rate: float, seconds: float) -> AsyncIter
             elapsed_s, ended = clock() - began_s, offering.done()
             learned = (await route.standing()).learned - learned
         finally:
-            offering.cancel()
-            await asyncio.gather(offering, return_exceptions=True)
+            await end_tasks([offering])
         if ended or learned < _LEAST_SHARE * rate * elapsed_s:
             raise WrongResult(
                 f"the worker beside it learned {learned:,} events in {elapsed_s:.0f} s, not {rate:,.0f} a second"

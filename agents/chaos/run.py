@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from millstream.online_learning.config import LearningConfig
+from millstream.streams.ending import end_tasks
 from millstream.streams.errors import Unavailable
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_redis import LocalRedis
@@ -33,7 +34,6 @@ _SNAPSHOTS_EVERY_S = 1.0
 _SETTLED_WITHIN_S = 120.0
 _BROKEN_SETTLES_WITHIN_S = 15.0
 _LOOK_EVERY_S = 0.05
-_TASKS_END_WITHIN_S = 10.0
 
 Say = Callable[[str], None]
 
@@ -151,11 +151,8 @@ async def run_once(
     except Unavailable as error:
         stuck = str(error)
     finally:
-        for task in run.tasks:
-            task.cancel()
         processes.end()
-        if run.tasks:
-            await asyncio.wait(run.tasks, timeout=_TASKS_END_WITHIN_S)
+        await end_tasks(run.tasks)
     return Outcome(
         seed=seed,
         events=events,

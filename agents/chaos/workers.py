@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import redis
 from redis.exceptions import RedisError
 
 from millstream.agents.demo_servers import environment
+from millstream.agents.forked import Forked
 from millstream.agents.status import WorkerStatus, read_workers, workers_key
 from millstream.streams.errors import Unavailable
 from millstream.streams.settings import Settings
@@ -35,16 +35,13 @@ class Worker:
     def __init__(self, settings: Settings, folder: Path, number: int, broken: str) -> None:
         self.log = folder / f"worker-{number}.log"
         self.out = folder / f"worker-{number}.json"
-        command = (sys.executable, "-m", "millstream.agents.chaos.broken", broken or "none")
-        with self.log.open("wb") as log, self.out.open("wb") as out:
-            self._process = subprocess.Popen(
-                command,
-                env=environment(settings),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=log,
-                start_new_session=True,
-            )
+        self._process = Forked(
+            ("millstream.agents.chaos.broken", broken or "none"),
+            environment=environment(settings),
+            cwd=folder,
+            out=self.out,
+            log=self.log,
+        )
         self.pid = self._process.pid
 
     @property

@@ -15,6 +15,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from millstream.agents.status import read_status, workers_key
+from millstream.streams.ending import end_tasks
 
 _LOOK_EVERY_S = 0.02
 
@@ -46,8 +47,7 @@ class AppliedPositions:
     async def close(self) -> None:
         """Stop looking; who still waits hears nothing more."""
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+            await end_tasks([self._looking])
 
     async def _look(self) -> None:
         try:

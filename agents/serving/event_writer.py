@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from millstream.streams.acked_producer import Record
+from millstream.streams.ending import end_tasks
 from millstream.streams.errors import Unavailable
 
 from .refused import Refused
@@ -65,8 +66,7 @@ class EventWriter:
     async def close(self) -> None:
         """Stop, and close the connection; what is not acknowledged is given up."""
         if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+            await end_tasks([self._running])
         await self._producer.close()
 
     async def _run(self) -> None:

@@ -11,6 +11,7 @@ from collections import deque
 
 from redis.exceptions import RedisError
 
+from millstream.streams.ending import end_tasks
 from millstream.streams.outage import Outage
 from millstream.streams.pointers import Pointer, PointerFeed
 
@@ -75,8 +76,7 @@ class FeedHub:
         """Stop following and close the connection."""
         self._closed = True  # redis-py was seen to swallow a cancellation after a reconnect
         if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+            await end_tasks([self._following])
         await self._feed.close()
 
     def _remembered(self, at: tuple[int, int]) -> list[Pointer]:
