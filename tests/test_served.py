@@ -63,8 +63,8 @@ async def test_what_was_not_shown_is_said(pipeline: Pipeline) -> None:
         worker.interrupt()
     for arguments, said in (
         (("nobody", "--at", "30"), "user 'nobody' had no list 'main' at 30: none of their events came before it"),
-        (("u1", "--at", "1.999.5"), "user 'u1' had no list 1.999.5: after that event theirs is 1.5.5"),
-        (("u1", "--at", "1.99.99"), "user 'u1' had no list 1.99.99: the order has 30 events"),
+        (("u1", "--at", "1.999.5"), "user 'u1' had no list 1.999.5: after that theirs is 1.5.5"),
+        (("u1", "--at", "1.99.99"), "user 'u1' had no list 1.99.99: the order ends at revision 30"),
         (("u1", "--at", "1.5"), "'1.5' is neither a position nor a version as 1.1842.5530"),
     ):
         answer = await asyncio.to_thread(_ask, pipeline, *arguments)
