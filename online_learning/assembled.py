@@ -5,6 +5,7 @@ from __future__ import annotations
 from .arena import Arena
 from .availability import availability
 from .blend import blend
+from .bought import bought
 from .categories import categories
 from .config import BUY, LearningConfig
 from .consumed import consumed
@@ -49,6 +50,7 @@ def assembled(config: LearningConfig, arena: Arena, users: Vocabulary, items: Vo
         influence=influence(arena, users, config),
         interest=interest(arena, items),
         dismissals=dismissals(arena, users),
+        bought=bought(arena, users, config.kept_off_s, kept=bool(config.kept_off_kinds)),
         blend=blend(arena, items, starting_weights()),
         buy=blend(arena if buying else Arena(), items if buying else none, starting_weights(), BUY),
         prices=prices(arena if buying else Arena(), items if buying else none),

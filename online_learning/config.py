@@ -9,6 +9,8 @@ from typing import Any
 MOST_SHARED_REPEATS = 200
 MAIN, BUY = "main", "buy"
 """Names of the lists that can be made of a user."""
+CHOICES = ("click", "add_to_cart", "purchase", "like", "rating")
+"""Kinds of events that choose their item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,10 @@ class LearningConfig:
     """Items on a published list."""
     exclude_consumed: bool = False
     """Whether items the user already interacted with are kept off lists (films: yes; groceries: no)."""
+    kept_off_kinds: tuple[str, ...] = ()
+    """Kinds of events whose items are kept off the user's lists from then on: `purchase` where nobody buys twice."""
+    kept_off_s: int = 0
+    """With `kept_off_kinds`: for so many seconds; 0: for good."""
     max_users: int = 1_000_000
     """Users kept; state for one is about 1.1 kB once its history is full. Beyond it, the longest away give way."""
     max_items: int = 200_000

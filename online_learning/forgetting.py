@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arena import Arena
+from .bought import Bought, drop_bought
 from .compiled import entry
 from .config import LearningConfig
 from .consumed import Consumed, drop_consumed, give_back_consumed
@@ -121,7 +122,7 @@ class ItemTurnover(Turnover):
         """Go through a part of the users' rows, and through the edges of a part of the items."""
         m, gone = self._model, self._model.limbo.item
         first, last = share(self._users, part, self.SWEEPING)
-        sweep_users(m.histories, m.consumed, m.dismissals, gone, self._spare, first, last)
+        sweep_users(m.histories, m.consumed, m.dismissals, m.bought, gone, self._spare, first, last)
         sweep_edges(m.covisitation, gone, *share(self.vocabulary, part, self.SWEEPING), seq // TICK)
 
     def release(self) -> None:
@@ -163,6 +164,7 @@ def sweep_users(
     h: Histories,
     c: Consumed,
     d: Dismissals,
+    b: Bought,
     gone: NDArray[np.bool_],
     spare: NDArray[np.int32],
     first: int,
@@ -173,6 +175,7 @@ def sweep_users(
         drop_items(h, gone, user)
         drop_consumed(c, gone, user, spare)
         drop_dismissed(d, gone, user)
+        drop_bought(b, gone, user)
 
 
 @entry

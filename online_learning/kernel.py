@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .blend import BY_GAP, Blend, explain, gap_context, history_context, score
 from .blend_learning import learn
+from .bought import buy
 from .categories import follow
 from .compiled import entry, inlined, kernel
 from .consumed import consume, has_consumed, held
@@ -56,6 +57,8 @@ class Events(NamedTuple):
     """What a choice of this kind adds; above 0 where the item was chosen."""
     bought: NDArray[np.bool_]
     """Whether the event is a purchase."""
+    kept_off: NDArray[np.bool_]
+    """Whether its item is kept off the user's lists from then on."""
     rating: NDArray[np.float64]
     """The value of a rating, NaN for none."""
     seq: NDArray[np.int64]
@@ -78,6 +81,7 @@ def looks(users: NDArray[np.int32], ts_ms: int, seq: int) -> Events:
         away=np.zeros(n, np.int8),
         weight=np.zeros(n, np.float32),
         bought=np.zeros(n, np.bool_),
+        kept_off=np.zeros(n, np.bool_),
         rating=np.full(n, np.nan),
         seq=np.full(n, seq),
         listed=np.arange(n),
@@ -143,6 +147,8 @@ def learn_events(
                 at,
             )
             rate(m.ratings, user, e.rating[at])
+            if e.kept_off[at]:
+                buy(m.bought, user, item, ts_ms)
         else:
             measured.rank[at] = np.nan
             measured.loss[at] = np.nan

@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 from millstream.schemas.columns import Columns, InteractionColumns, ItemColumns
 from millstream.schemas.records import Kind
 
-from .config import LearningConfig
+from .config import CHOICES, LearningConfig
 from .dismissals import DISMISS, HIDE
 
-_CHOICES = (Kind.click, Kind.add_to_cart, Kind.purchase, Kind.like, Kind.rating)
-TEACHING: NDArray[np.bool_] = np.array([kind in _CHOICES for kind in Kind])
+TEACHING: NDArray[np.bool_] = np.array([kind.name in CHOICES for kind in Kind])
 """By kind: whether an event is a choice of its item, which the model learns from and is measured on."""
 _AWAY = {Kind.dismiss: DISMISS, Kind.hide: HIDE}
 PUTS_AWAY: NDArray[np.int8] = np.array([_AWAY.get(kind, 0) for kind in Kind], np.int8)
@@ -30,6 +29,11 @@ def kind_weights(config: LearningConfig) -> NDArray[np.float32]:
     weights[Kind.like] = config.like_weight
     weights[Kind.rating] = config.rating_weight
     return weights
+
+
+def kept_off(config: LearningConfig) -> NDArray[np.bool_]:
+    """Mark the kinds whose items are kept off the user's lists from then on, shape (kinds,)."""
+    return np.array([kind.name in config.kept_off_kinds for kind in Kind])
 
 
 def ratings_of(columns: InteractionColumns) -> NDArray[np.float64]:

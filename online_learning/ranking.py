@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .availability import Availability
 from .blend import BY_GAP, Blend, Workspace, score, workspace
+from .bought import Bought, bar_bought
 from .categories import Categories
 from .compiled import inlined, kernel
 from .config import LearningConfig
@@ -52,6 +53,7 @@ class Model(NamedTuple):
     influence: Influence
     interest: Interest
     dismissals: Dismissals
+    bought: Bought
     blend: Blend
     buy: Blend
     """Learns from purchases alone; without rows where no such list is made."""
@@ -101,7 +103,7 @@ def rank(
         walk_second(s, m.covisitation, h, user, seq)
         walk_neighbours(s, m.neighbours, h, user)
     s.held[1] = s.held[0]
-    bar_unwanted(m, s, user, exclude)
+    bar_unwanted(m, s, user, now_ms, exclude)
     pool(m.interest, h, user, now_ms, s.pooled)
     n = shortlist(s, h, m.popularity, m.recency, m.interest, m.availability, user, not exclude, effort)
     own = 0 if exclude else min(h.held[user], MOST_OWN[effort])
@@ -117,13 +119,14 @@ def appraise(m: Model, b: Bench, user: int, n: int, own: int, history: int, gap:
 
 
 @inlined
-def bar_unwanted(m: Model, s: Scratch, user: int, exclude: bool) -> None:
-    """Keep off the shortlist what the user hid and, with `exclude`, what they chose before."""
+def bar_unwanted(m: Model, s: Scratch, user: int, now_ms: int, exclude: bool) -> None:
+    """Keep off the shortlist what the user hid or bought and, with `exclude`, what they chose before."""
     if exclude:
         c = m.consumed
         for at in range(held(c, user)):
             bar(s, c.item[c.start[user] + at // UNIT, at % UNIT])
     bar_hidden(m.dismissals, s, user)
+    bar_bought(m.bought, s, user, now_ms)
 
 
 @inlined

@@ -29,7 +29,7 @@ from .forgetting import eviction
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
 from .kernel import Events, Lists, learn_events, looks
-from .kinds import PUTS_AWAY, REFRESHING, kind_weights, last_of_each_user, ratings_of
+from .kinds import PUTS_AWAY, REFRESHING, kept_off, kind_weights, last_of_each_user, ratings_of
 from .measured import Measured, cut_measured, reserve_measured, spread_measured
 from .quality import Quality
 from .ranking import bench
@@ -78,6 +78,7 @@ class Step:
         self.arena = Arena()
         self.model = assembled(config, self.arena, self.users, self.items, self.categories)
         self._kind_weights = kind_weights(config)
+        self._kept_off = kept_off(config)
         self.item_ids = JsonIds(self.items)
         self._window = EventWindow(self.arena, config.dedupe_events)
         self.bench = bench(config, off)
@@ -298,6 +299,7 @@ class Step:
             away=PUTS_AWAY[columns.kinds],
             weight=self._kind_weights[columns.kinds],
             bought=columns.kinds == Kind.purchase,
+            kept_off=self._kept_off[columns.kinds],
             rating=ratings_of(columns),
             seq=np.arange(self.seq + 1, self.seq + 1 + n),
             listed=listed,

@@ -13,6 +13,7 @@ import numpy as np
 from millstream.schemas.questions import KeptOff, WhyAnswer
 from millstream.schemas.records import Version
 
+from .bought import has_bought
 from .config import BUY
 from .consumed import has_consumed
 from .dismissals import hides
@@ -63,7 +64,7 @@ def why(step: Step, user_id: str, item_id: str, list_name: str) -> WhyAnswer:
     )
     return WhyAnswer(
         user_known=known is not None,
-        kept_off=_kept_off(step.model, user, item, exclude, was_candidate=bool(was_candidate)),
+        kept_off=_kept_off(step.model, user, item, step.last_ms, exclude, was_candidate=bool(was_candidate)),
         candidates=int(candidates),
         place=place,
         item=ranked.slates(0)[0].items[0],
@@ -72,7 +73,7 @@ def why(step: Step, user_id: str, item_id: str, list_name: str) -> WhyAnswer:
     )
 
 
-def _kept_off(m: Model, user: int, item: int, exclude: bool, *, was_candidate: bool) -> list[KeptOff]:
+def _kept_off(m: Model, user: int, item: int, now_ms: int, exclude: bool, *, was_candidate: bool) -> list[KeptOff]:
     if was_candidate:
         return []
     said: list[KeptOff] = []
@@ -82,6 +83,6 @@ def _kept_off(m: Model, user: int, item: int, exclude: bool, *, was_candidate: b
         said.append("unavailable")
     if hides(m.dismissals, user, item):
         said.append("hidden")
-    if exclude and has_consumed(m.consumed, user, item):
+    if (exclude and has_consumed(m.consumed, user, item)) or has_bought(m.bought, user, item, now_ms):
         said.append("chosen_before")
     return said or ["not_shortlisted"]

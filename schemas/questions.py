@@ -15,8 +15,8 @@ KeptOff = Literal["unknown_item", "never_chosen", "unavailable", "hidden", "chos
 """Why an item is not even a candidate for a user's list:
 
 unknown_item: neither an event nor the catalogue names it. never_chosen: nobody has chosen it yet. unavailable: the
-catalogue has withdrawn it. hidden: the user hid it. chosen_before: by the user, and such are left out here.
-not_shortlisted: it may be shown, but others were found first.
+catalogue has withdrawn it. hidden: the user hid it. chosen_before: the user chose or bought it, and such are
+left out here. not_shortlisted: it may be shown, but others were found first.
 """
 
 

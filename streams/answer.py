@@ -6,7 +6,7 @@ Pure: the readers fetch values, and everything else is decided here once, for bo
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -250,6 +250,13 @@ def answer_of(
         because=found.because,
         withheld=withheld,
     )
+
+
+def category_of(context: Mapping[str, str]) -> str:
+    """Return the category that a context names. Raises ValueError for one that names anything else."""
+    if unknown := sorted(context.keys() - {"category"}):
+        raise ValueError(f"context {', '.join(map(repr, unknown))}: a list can be asked for in a 'category' alone")
+    return context["category"]
 
 
 def checked_k(k: int) -> int:

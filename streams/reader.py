@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import redis
@@ -26,7 +26,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from millstream.schemas.records import Slate
 
-from .answer import NOTHING, Answer, checked_k
+from .answer import NOTHING, Answer, category_of, checked_k
 from .catalogue_hash import catalogue_key, of_category
 from .coalesced import CoalescedReads
 from .feed import ENTRIES_PER_READ, FROM_NOW, Entry, FeedCursor, start_after
@@ -77,13 +77,22 @@ class Reader:
         self._client = connect_sync(url, timeout_s=timeout_s, reconnects=1)
         self._core = ReadCore(url, prefix, static=static, cached=cached, clock_ms=clock_ms)
 
-    def top(self, user: str, k: int = 10, list: str = "main", exclude: Collection[str] = NOTHING) -> Answer:
+    def top(
+        self,
+        user: str,
+        k: int = 10,
+        list: str = "main",
+        exclude: Collection[str] = NOTHING,
+        context: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Return the user's `k` best items of `list` that may be shown, by one MGET; `Answer` says what stands in.
 
         Items that are withdrawn, that the user's rules name, or that are in `exclude` are left out. Never raises for
         what Redis does: while it fails the answer is the static list, else empty. Raises ValueError for k < 1 or a list
-        name with a colon. The user "" is the popular list itself.
+        name with a colon. The user "" is the popular list itself. A `context` that names a category is `top_in`'s.
         """
+        if context:
+            return self.top_in(category_of(context), user, k, list, exclude)
         answer = self._core.cached(user, k, list, exclude)
         return answer if answer is not None else self._read((user,), k, list, exclude)[0]
 
@@ -225,8 +234,17 @@ class AsyncReader:
         self._core = ReadCore(url, prefix, static=static, cached=cached, clock_ms=clock_ms)
         self._reads = CoalescedReads(self._mget)
 
-    async def top(self, user: str, k: int = 10, list: str = "main", exclude: Collection[str] = NOTHING) -> Answer:
+    async def top(
+        self,
+        user: str,
+        k: int = 10,
+        list: str = "main",
+        exclude: Collection[str] = NOTHING,
+        context: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Return what `Reader.top` returns."""
+        if context:
+            return await self.top_in(category_of(context), user, k, list, exclude)
         answer = self._core.cached(user, k, list, exclude)
         return answer if answer is not None else (await self._read((user,), k, list, exclude))[0]
 

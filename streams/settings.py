@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from millstream.online_learning.config import MOST_SHARED_REPEATS, LearningConfig
+from millstream.online_learning.config import CHOICES, MOST_SHARED_REPEATS, LearningConfig
 from millstream.schemas.mapping import InputMapping
 from millstream.schemas.records import Kind
 
@@ -51,7 +51,7 @@ __all__ = [
 
 DEFAULT_FILE = "millstream.toml"
 _LISTS = (("main",), ("main", "buy"))
-_MAY_BE_NONE = {"dedupe_events", "first_trained", "shared_repeats", "shared_choices"}
+_MAY_BE_NONE = {"dedupe_events", "first_trained", "kept_off_s", "shared_repeats", "shared_choices"}
 _MOST_WEIGHT = 15.0
 """Of a kind of event: a history keeps weights below 16."""
 
@@ -94,11 +94,15 @@ def _snapshot_address(address: str) -> str:
 
 
 def _lists_from_text(found: object) -> object:
-    """Read `lists` as JSON where a variable gives it: what is inside a dataclass comes as text."""
-    if isinstance(found, dict) and isinstance(found.get("lists"), str):
-        with contextlib.suppress(ValueError):
-            return {**found, "lists": json.loads(found["lists"])}
-    return found
+    """Read what holds several as JSON where a variable gives it: what is inside a dataclass comes as text."""
+    if not isinstance(found, dict):
+        return found
+    read = dict(found)
+    for name in ("lists", "kept_off_kinds"):
+        if isinstance(read.get(name), str):
+            with contextlib.suppress(ValueError):
+                read[name] = json.loads(read[name])
+    return read
 
 
 def _sizes(learning: LearningConfig) -> LearningConfig:
@@ -108,6 +112,9 @@ def _sizes(learning: LearningConfig) -> LearningConfig:
         if name == "lists":
             if value not in _LISTS:
                 wrong[name] = (value, 'must be ["main"] or ["main", "buy"]')
+        elif name == "kept_off_kinds":
+            if unknown := sorted(set(value) - set(CHOICES)):
+                wrong[name] = (value, f"has {', '.join(unknown)}, but only {', '.join(CHOICES)} choose an item")
         elif isinstance(value, bool):
             continue
         elif isinstance(value, int) and value < (0 if name in _MAY_BE_NONE else 1):

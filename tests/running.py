@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 import redis
 from kafka import KafkaProducer
 
+from millstream.agents.forked import Forked
 from millstream.agents.status import WorkerStatus, read_status, read_workers, status_key, workers_key
 from millstream.schemas.records import Slate
 from millstream.schemas.slates import decode_slate
@@ -66,13 +66,17 @@ class Pipeline:
         return redis.Redis.from_url(self.redis_url, socket_timeout=1.0)
 
     def start(self, *command: str) -> Worker:
-        program = command or (sys.executable, "-m", "millstream.agents.cli", "worker", "--json")
+        """Start a worker, or another program as it is."""
         log = self.directory / f"worker-{time.monotonic_ns()}.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                program, env=self.environment, cwd=self.directory, stdout=subprocess.PIPE, stderr=file
-            )
-        return Worker(process, log)
+        out = log.with_suffix(".out")
+        process: Forked | subprocess.Popen[bytes]
+        if command:
+            with log.open("wb") as said, out.open("wb") as file:
+                process = subprocess.Popen(command, env=self.environment, cwd=self.directory, stdout=file, stderr=said)
+        else:
+            arguments = ("millstream.agents.cli", "worker", "--json")
+            process = Forked(arguments, environment=self.environment, cwd=self.directory, out=out, log=log)
+        return Worker(process, log, out)
 
     @contextmanager
     def worker(self) -> Iterator[Worker]:
@@ -80,8 +84,7 @@ class Pipeline:
         try:
             yield worker
         finally:
-            worker.process.kill()
-            worker.process.communicate()
+            worker.kill()
 
     def send(self, events: Sequence[bytes | None], *, topic: str | None = None) -> None:
         """Return once the broker has all of them, in this order: in one partition, or each in its user's."""
@@ -132,8 +135,9 @@ class Pipeline:
 
 @dataclass
 class Worker:
-    process: subprocess.Popen[bytes]
+    process: Forked | subprocess.Popen[bytes]
     log: Path
+    out: Path
 
     @property
     def said(self) -> str:
@@ -150,9 +154,8 @@ class Worker:
     def interrupt(self) -> dict[str, Any]:
         """Press Ctrl-C; return the JSON object of the last line. Fails if it takes too long or fails."""
         self.process.send_signal(signal.SIGINT)
-        out, _ = self.process.communicate(timeout=CTRL_C_WITHIN_S)
-        assert self.process.returncode == 0, self.said
-        last: dict[str, Any] = json.loads(out.decode().splitlines()[-1])
+        assert self.process.wait(CTRL_C_WITHIN_S) == 0, self.said
+        last: dict[str, Any] = json.loads(self.out.read_text().splitlines()[-1])
         return last
 
 

@@ -172,6 +172,9 @@ async def test_a_category_is_filled_up_from_what_is_popular_in_it(pipeline: Pipe
             without = reader.top_in("c1", "u1", 10, exclude={withheld})
             nobody = reader.top_in("c1", "nobody", k=10)
             nowhere = reader.top_in("nowhere", "u1")
+            assert ids(reader.top("u1", 10, context={"category": "c1"}).items) == ids(answer.items)
+            with pytest.raises(ValueError, match="context 'place': a list can be asked for in a 'category' alone"):
+                reader.top("u1", context={"place": "home"})
         mine = [item for item in ids(own.items) if item in of]
         assert mine
         assert ids(answer.items)[: len(mine)] == mine[:10]

@@ -177,8 +177,7 @@ def test_what_is_absent_at_the_start_is_named_in_one_line(pipeline: Pipeline, ab
     else:
         pipeline.redis_url = f"redis://127.0.0.1:{port}/0"
     worker = pipeline.start()
-    worker.process.communicate(timeout=20)
-    assert worker.process.returncode == 1
+    assert worker.process.wait(20) == 1
     assert f"127.0.0.1:{port}" in worker.said
     assert "millstream up" in worker.said
     assert "Traceback" not in worker.said
@@ -195,8 +194,7 @@ async def test_a_start_that_fails_leaves_the_snapshot_as_it_was(pipeline: Pipeli
     before = {path.name: path.read_bytes() for path in (pipeline.directory / "snapshots").iterdir()}
     pipeline.bootstrap = f"127.0.0.1:{free_ports(1)[0]}"
     failing = pipeline.start()
-    failing.process.communicate(timeout=20)
-    assert failing.process.returncode == 1
+    assert failing.process.wait(20) == 1
     assert {path.name: path.read_bytes() for path in (pipeline.directory / "snapshots").iterdir()} == before
 
 
@@ -208,9 +206,7 @@ async def test_faust_runs_the_same_app(pipeline: Pipeline) -> None:
         pipeline.send([b'{"user_id":"ann","item_id":"i1"}'])
         await until(lambda: pipeline.slate("ann") is not None or worker.process.poll() is not None)
         worker.process.send_signal(signal.SIGINT)
-        worker.process.communicate(timeout=CTRL_C_WITHIN_S)
-        assert worker.process.returncode == 0, worker.said
+        assert worker.process.wait(CTRL_C_WITHIN_S) == 0, worker.said
     finally:
-        worker.process.kill()
-        worker.process.communicate()
+        worker.kill()
     assert any((pipeline.directory / "snapshots").glob("state-*1-*.snapshot"))

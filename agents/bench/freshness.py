@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from millstream.agents.demo_kafka import ThroughKafka
@@ -22,6 +23,7 @@ from millstream.agents.worker_process import WorkerProcess
 from millstream.schemas.columns import InteractionColumns
 from millstream.streams.errors import Unavailable
 from millstream.streams.settings import Input, Settings
+from millstream.streams.topic_reading import read_to_end
 from millstream.streams.topics import admin_client, ensure_topics
 
 from .child import child
@@ -37,6 +39,19 @@ _SAID_EVERY_S = 5.0
 _READY_WITHIN_S = 30.0
 _SETTLE_WITHIN_S = 30.0
 """How long after the last send a list may be missing before the run is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What came of the workers."""
+
+    fresh: Percentiles
+    lists: int
+    events_per_s: float
+    stale_ms: float
+    """Staleness of the stalest model, p99."""
+    order_bytes_per_s: float
+    """Of the records in `model-log`."""
 
 
 async def freshness(
@@ -61,8 +76,9 @@ async def freshness(
     say(f"{len(offered):,} events of {name} at {rate:,.0f} a second, to a bare consumer")
     floor = await _floor(where, offered, rate)
     say(f"the same to a worker; the floor was {_shown(floor)}")
-    fresh, lists, learned_per_s, stale_ms = await _workers(where, before, offered, rate, workers, kill, say)
-    several: dict[str, float] = {"workers": workers, "staleness_p99_ms": stale_ms} if workers > 1 else {}
+    run = await _workers(where, before, offered, rate, workers, kill, say)
+    fresh = run.fresh
+    several: dict[str, float] = {"workers": workers, "staleness_p99_ms": run.stale_ms} if workers > 1 else {}
     if kill:
         several["killed"] = 1
     return Report(
@@ -70,12 +86,13 @@ async def freshness(
         figures={
             "events": fresh.n,
             "offered_per_s": rate,
-            "events_per_s": learned_per_s,
-            "lists": lists,
+            "events_per_s": run.events_per_s,
+            "lists": run.lists,
             "freshness_p50_ms": fresh.p50,
             "freshness_p99_ms": fresh.p99,
             "freshness_max_ms": fresh.max,
             "learned_before": len(before),
+            "order_bytes_per_s": run.order_bytes_per_s,
             **several,
         },
         baseline={"events": floor.n, "freshness_p50_ms": floor.p50, "freshness_p99_ms": floor.p99},
@@ -123,8 +140,7 @@ async def _workers(
     workers: int,
     kill: bool,
     say: Say,
-) -> tuple[Percentiles, int, float, float]:
-    """Return how fresh lists were, how many there were, events a second, and the staleness of the stalest model."""
+) -> _Run:
     settings = where.apart("worker")
     meter = FreshnessMeter()
     async with AsyncExitStack() as stack:
@@ -136,6 +152,7 @@ async def _workers(
         await _shared(route.worker, others)
         await _learned(route, settings, before)
         await stack.enter_async_context(FeedFollower(settings.redis.url, settings.redis.prefix, meter.listed))
+        already = await asyncio.to_thread(_order_bytes, settings)
         began_s = time.monotonic()
         offering = asyncio.create_task(route.offer())
         stack.callback(offering.cancel)
@@ -152,6 +169,7 @@ async def _workers(
         elapsed_s = time.monotonic() - began_s
         statuses = [await each.look() or each.status for each in (route.worker, *others)]
         stale_ms = max(status.staleness_ms.p99 or 0.0 for status in statuses if status is not None)
+        order_bytes = await asyncio.to_thread(_order_bytes, settings) - already
         ends = [await other.finish() for other in others]
         end = await route.finish()
     events = len(before) + len(offered)
@@ -159,7 +177,13 @@ async def _workers(
         raise WrongResult(f"{end.learned:,} of {events:,} events learned, {end.dead_letters:,} dead letters")
     if {other["state_hash"] for other in ends} - {end.state_hash}:
         raise WrongResult("the workers' states differ")
-    return meter.overall(), end.lists, len(offered) / elapsed_s, stale_ms
+    return _Run(meter.overall(), end.lists, len(offered) / elapsed_s, stale_ms, order_bytes / elapsed_s)
+
+
+def _order_bytes(settings: Settings) -> int:
+    """Return the bytes of what the order holds so far."""
+    records = read_to_end(settings.kafka.bootstrap_servers, settings.topics.model_log)
+    return sum(len(record.value) for record in records)
 
 
 def _one_more(settings: Settings, folder: Path) -> WorkerProcess:

@@ -72,7 +72,7 @@ def rank_as_far_as(
     if last < SHORTLIST:
         return 0
     s.held[1] = s.held[0]
-    bar_unwanted(m, s, user, exclude)
+    bar_unwanted(m, s, user, now_ms, exclude)
     pool(m.interest, h, user, now_ms, s.pooled)
     n = shortlist(s, h, m.popularity, m.recency, m.interest, m.availability, user, not exclude, FULL)
     if last < SIGNALS:
@@ -125,6 +125,7 @@ def _events(step: Step, columns: InteractionColumns, before: int) -> Events:
         away=np.zeros(len(columns), np.int8),
         weight=kind_weights(step.config)[columns.kinds],
         bought=columns.kinds == Kind.purchase,
+        kept_off=np.zeros(len(columns), np.bool_),
         rating=ratings_of(columns),
         seq=np.arange(before + 1, before + 1 + len(columns)),
         listed=np.full(len(columns), -1),

@@ -21,7 +21,7 @@ _SAID: dict[KeptOff, str] = {
     "never_chosen": "nobody has chosen it yet",
     "unavailable": "the catalogue has withdrawn it",
     "hidden": "the user hid it",
-    "chosen_before": "the user chose it before, and such are left out",
+    "chosen_before": "the user chose or bought it, and such are left out",
     "not_shortlisted": "it may be shown, but others were found first",
 }
 

@@ -123,8 +123,8 @@ class WhyOut(BaseModel):
         Field(
             description="Everything that keeps it from being a candidate. unknown_item: neither an event nor the "
             "catalogue names it. never_chosen: nobody has chosen it yet. unavailable: the catalogue has withdrawn it. "
-            "hidden: the user hid it. chosen_before: by the user, and such are left out here. not_shortlisted: it may "
-            "be shown, but others were found first."
+            "hidden: the user hid it. chosen_before: the user chose or bought it, and such are left out here. "
+            "not_shortlisted: it may be shown, but others were found first."
         ),
     ]
     candidates: int = Field(description="How many items were scored, this one included.")
