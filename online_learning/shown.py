@@ -17,7 +17,7 @@ from .histories import Histories
 from .vocabulary import Vocabulary
 
 _VALUES = 1 << 16
-_AT_ONCE = 32_768
+_AT_ONCE = 8_192
 """Users looked through at a time: some 2 ms."""
 
 
