@@ -143,7 +143,7 @@ async def recovery(where: Place, *, users: int, items: int, events_per_user: int
             f"catch-up: {waiting:,} events that had waited, full effort, from the state's load to all of them learned "
             "and their users' lists published, each once; the baseline learns as `bench learn` does, with a fresh list "
             "after each event",
-            "resident: all of the process; anonymous: of that what is no file's (torch alone maps some 400 MB of its own)",
+            "resident: all of the process; anonymous: of that what is no file's (torch alone maps some 400 MB)",
         ),
     )
 
