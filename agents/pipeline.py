@@ -32,7 +32,7 @@ from .seat import Seat, seats_of
 from .snapshots import SnapshotRefused
 from .status import by_topic
 from .step_thread import StepStopped
-from .warm_up import COMPILING, are_compiled, compile_kernels
+from .warm_up import COMPILING, are_compiled, compile_kernels, load_training
 
 _REDIS_ANSWERS_WITHIN_S = 5.0
 # Their sum, and what closing takes, stays under the five seconds that Ctrl-C may take.
@@ -112,6 +112,8 @@ class Pipeline(Service):
         # what start-up made lives as long as the process: the collector need not look at it again and again
         gc.freeze()
         parts = self.parts
+        # torch takes seconds to load: while files are read
+        training = asyncio.ensure_future(asyncio.to_thread(load_training))
         await self._reach_redis(parts.redis.ping())
         parts.snapshots.check()
         store = open_store(self._settings.snapshots.directory)
@@ -120,7 +122,6 @@ class Pipeline(Service):
         if resumed.path is not None:
             parts.source.resume(resumed.positions, resumed.topic_ids)
         parts.ordering.begin(resumed.order_position, resumed.positions)
-        loaded = asyncio.wrap_future(resumed.step.warm_up())
         parts.snapshots.follow(resumed.copy, resumed.chain)
         self._seat = Seat(seats_of(store))
         name = self._settings.kafka.group_instance_id or self._seat.name
@@ -149,7 +150,7 @@ class Pipeline(Service):
             parts.taking_part,
             parts.switching,
         )
-        work = [*(part.run() for part in running), self._take_part(name, loaded)]
+        work = [*(part.run() for part in running), self._take_part(name, training)]
         self._work = [asyncio.ensure_future(self._guard(each)) for each in work]
 
     async def _guard(self, work: Awaitable[None]) -> None:
@@ -159,14 +160,14 @@ class Pipeline(Service):
         except Exception as error:
             self.failure.report(error)
 
-    async def _take_part(self, name: str, loaded: Awaitable[None]) -> None:
+    async def _take_part(self, name: str, training: Awaitable[None]) -> None:
         """Come to a role, beside the rest: a long way to catch up can be stopped like everything."""
         source = self.parts.source
         read = (*(each.topic for each in self._settings.inputs), self._settings.topics.items)
         await self.parts.taking_part.begin(name, source.read_from, {name: source.topic_ids[name] for name in read})
         # lists go out meanwhile, but a slice that ended a block of training would wait; a stop must not cancel what
         # another thread is at
-        await asyncio.shield(loaded)
+        await asyncio.shield(training)
         self.parts.reporter.state = "running"
 
     async def on_stop(self) -> None:

@@ -119,7 +119,8 @@ class Upkeep:
 
     def remake(self, user_ids: Collection[str]) -> None:
         """Publish these users' lists as of now: what they hold may not be shown any more."""
-        self._off = list(dict.fromkeys([*self._off, *user_ids]))
+        waiting = set(self._off)
+        self._off[:0] = [user_id for user_id in user_ids if user_id not in waiting]  # the last ones are under way
 
     def renew(self) -> None:
         """From now on lists are another model's: make everybody's anew. Call before any of that model's is added."""
@@ -244,17 +245,25 @@ class Upkeep:
         return self._marker.missed or self._told.is_set()
 
     async def _publish_users(self, users: list[str]) -> int:
-        """Publish the lists of these users and take them out, until something is the matter; return how many."""
-        done = 0
-        while users and not self._is_disturbed():
-            part = users[-self._part :]
-            slates, took_s = await self._thread.call(partial(_made, part))
-            await self._publisher.publish_again(slates)
-            del users[-len(part) :]
-            done += len(part)
+        """Publish the lists of these users and take them out, until something is the matter; return how many.
+
+        The next part is made while the one before, at the end of `users`, is on its way.
+        """
+        done = under_way = 0
+        stored: asyncio.Future[None] | None = None
+        while True:
+            end = len(users) - under_way
+            part = [] if self._is_disturbed() else users[max(0, end - self._part) : end]
+            slates, took_s = await self._thread.call(partial(_made, part)) if part else ([], 1.0)
+            if stored is not None:
+                await stored
+                del users[len(users) - under_way :]
+                done += under_way
+            if not part:
+                return done
+            stored, under_way = asyncio.ensure_future(self._publisher.publish_again(slates)), len(part)
             fits = int(len(part) * self._part_s / took_s)
             self._part = max(_SMALLEST_PART, min(2 * self._part, _LARGEST_PART, fits))
-        return done
 
 
 def _missing(partitions: frozenset[int], published: Mapping[int, int], step: Step) -> _Missing:

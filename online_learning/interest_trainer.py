@@ -4,7 +4,7 @@ When a block of events is full, the rows it needs are copied out and trained on 
 step fills the next block; what was learned is written back when that one is full, and waited for if it is late. So
 which weights an event sees depends on the count of events alone, never on how fast a thread was.
 
-Torch takes seconds to load, so it is loaded on that thread too (`interest_loss`), by the first block or by `warm_up`.
+Torch takes seconds to load, so it is loaded on that thread too (`interest_loss`), unless it is there already.
 """
 
 from __future__ import annotations
@@ -66,10 +66,6 @@ class InterestTrainer:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._under_way: Future[Learned] | None = None
-
-    def warm_up(self) -> Future[None]:
-        """Begin to load torch, so that no block need wait for it; done when it is loaded."""
-        return self._submit(_load)
 
     def turn(self) -> None:
         """If the open block is full: write back what the one before taught, and begin to train it."""
@@ -171,11 +167,7 @@ def _settle(future: Future[T], job: Callable[[], T]) -> None:
         future.set_exception(error)
 
 
-def _load() -> None:
-    from . import interest_loss  # noqa: F401  # torch takes seconds to load
-
-
 def _train(block: Block) -> Learned:
-    from .interest_loss import train  # as above
+    from .interest_loss import train  # torch takes seconds to load
 
     return train(block)

@@ -8,7 +8,6 @@ stale and changes nothing, so redelivery is harmless; a chunk that leaves a gap 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -137,10 +136,6 @@ class Step:
         return Applied(
             chunk.input, chunk.partition, chunk.start, chunk.end, len(new), self.seq, ranked, measured, duplicate
         )
-
-    def warm_up(self) -> Future[None]:
-        """Begin to load what training needs, so that no event waits for it; done when loaded. Changes no state."""
-        return self._trainer.warm_up()
 
     def relist(self, user_ids: Sequence[str], threads: int = 1) -> Ranked:
         """Make the lists of users again, as of now, without an event. Ids not known are passed over.

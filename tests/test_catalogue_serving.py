@@ -66,7 +66,7 @@ def holding(pipeline: Pipeline, item: str) -> list[str]:
 
 def popular_items(pipeline: Pipeline, n: int) -> list[str]:
     value: Any = pipeline.client.get(list_key(pipeline.prefix, "main", ""))
-    return [each[0] for each in json.loads(value[25:])["items"]][:n]
+    return [] if value is None else [each[0] for each in json.loads(value[25:])["items"]][:n]
 
 
 async def beside(pipeline: Pipeline) -> None:

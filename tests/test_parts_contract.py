@@ -29,6 +29,7 @@ CAPPED = LearningConfig(
     consumed_per_user=20,
     lists=("main", "buy"),
     dedupe_events=70,
+    kept_off_kinds=("purchase",),
 )
 KEEPS_ALL = replace(CAPPED, exclude_consumed=False)
 TABLES = sorted(Step(CAPPED).arena.tables)
@@ -37,11 +38,12 @@ every_table = pytest.mark.parametrize("table", TABLES)
 
 
 def described(config: LearningConfig) -> Step:
-    """A step that knows a category or two of some items."""
+    """A step that knows a category or two of some items, and that some of these cannot be had."""
     step = Step(config)
     step.apply(
         catalogue_chunk(
-            Item(item_id=f"i{n}", categories=[f"c{n % 7}", f"c{n % 3}"], price=1.0 + n) for n in range(0, 60, 2)
+            Item(item_id=f"i{n}", categories=[f"c{n % 7}", f"c{n % 3}"], price=1.0 + n, available=n % 8 > 0)
+            for n in range(0, 60, 2)
         )
     )
     return step

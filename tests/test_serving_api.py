@@ -32,20 +32,24 @@ STREAM = "/v1/stream"  # an answer that does not end: tests/test_serving_stream.
 
 @pytest.fixture
 async def address(pipeline: Pipeline) -> Iterator[str]:  # type: ignore[misc]  # an async generator to pytest-asyncio
-    """Where a `millstream serve` process answers, with Kafka and Redis behind it."""
+    """Where a `millstream serve` process answers, with a worker, Kafka and Redis behind it."""
     await publish(pipeline.redis_url, pipeline.prefix, slate("u"), slate(""))
     environment = pipeline.environment | {
         "MILLSTREAM_SERVE__ADMIN_KEYS": f'["{ADMIN}"]',
         "MILLSTREAM_SERVE__RATE_PER_S": "0",
     }
     subprocess.run([*MILLSTREAM, "topics"], env=environment, cwd=pipeline.directory, check=True, capture_output=True)
-    with subprocess.Popen(
-        [*MILLSTREAM, "serve", "--port", "0"],
-        env=environment,
-        cwd=pipeline.directory,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as serving:
+    with (
+        pipeline.worker() as worker,
+        subprocess.Popen(
+            [*MILLSTREAM, "serve", "--port", "0"],
+            env=environment,
+            cwd=pipeline.directory,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as serving,
+    ):
+        await worker.running()
         assert serving.stdout is not None
         yield serving.stdout.readline().split()[2].rstrip(",")
         serving.terminate()
