@@ -69,6 +69,8 @@ class Outcome:
     looks: int
     """Of the reader that watched."""
     examples: tuple[str, ...] = ()
+    started_again: int = 0
+    """Workers that found no Kafka or no Redis at their start, and were started again."""
     stuck: str = ""
     """What did not come, where the run had to be given up."""
 
@@ -163,6 +165,7 @@ async def run_once(
         proven=dict(run.faults.proven),
         went_backwards=watcher.went_backwards,
         looks=watcher.looks,
+        started_again=processes.started_again,
         stuck=stuck,
         **dataclasses.asdict(verdict),
     )

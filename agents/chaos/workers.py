@@ -54,6 +54,11 @@ class Worker:
         """Whether the process is gone."""
         return self._process.poll() is not None
 
+    @property
+    def found_nobody(self) -> bool:
+        """Whether it ended at its start, since Kafka or Redis did not answer; it had done nothing yet."""
+        return any(words in self.said for words in ("no Kafka broker answers", "no Redis answers"))
+
     def signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.send_signal(number)
@@ -89,6 +94,8 @@ class Workers:
         self._folder = folder
         self._broken = broken
         self._started = 0
+        self.started_again = 0
+        """How often one was started again that had found no Kafka or no Redis: as whoever supervises workers does."""
         self._client = redis.Redis.from_url(settings.redis.url, socket_timeout=1.0, socket_connect_timeout=1.0)
 
     def start(self) -> Worker:
@@ -150,10 +157,13 @@ class Workers:
         """Return when it holds. Raises `RunStuck` when it does not, or when a worker ended by itself."""
         deadline_s = time.monotonic() + within_s
         while not holds():
-            for worker in self.running:
-                if worker.ended:
+            for worker in [each for each in self.running if each.ended]:
+                if not worker.found_nobody:
                     tail = "\n  ".join(worker.said.splitlines()[-8:])
                     raise RunStuck(f"worker {worker.pid} ended by itself:\n  {tail}")
+                self.running.remove(worker)
+                self.start()
+                self.started_again += 1
             if time.monotonic() > deadline_s:
                 raise RunStuck(f"not within {within_s:g} s: {what}")
             await asyncio.sleep(_LOOK_EVERY_S)
