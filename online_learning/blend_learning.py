@@ -21,7 +21,8 @@ LEAST_DELTA = np.float32(1e-5)
 """An item whose gradient is smaller teaches nothing."""
 _SLOWEST = np.float32(1e-3)
 """Rate at which the signals' means and variances move once many events were seen."""
-_LEAST_VARIANCE = np.float32(1e-4)
+_LEAST_VARIANCE = np.float32(1e-2)
+"""Below it a signal would be blown up that has had nothing to say so far, and then has: a catalogue that comes late."""
 
 
 @kernel

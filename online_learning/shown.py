@@ -16,7 +16,8 @@ from .availability import Availability
 from .histories import Histories
 from .vocabulary import Vocabulary
 
-_VALUES = 1 << 16
+SHORT_VALUES = 1 << 16
+"""How many values `short` has."""
 _AT_ONCE = 8_192
 """Users looked through at a time: some 2 ms."""
 
@@ -37,7 +38,7 @@ class Shown:
         self._availability = availability
         self._places: NDArray[np.uint16] = np.zeros((users.capacity, places), np.uint16)
         self._known = np.zeros(users.capacity, np.bool_)
-        self._withdrawn = np.zeros(_VALUES, np.bool_)
+        self._withdrawn = np.zeros(SHORT_VALUES, np.bool_)
         self._next = users.capacity
         """First row not looked through since the last withdrawal; the capacity: all are."""
         self._partitions: list[int] = []
@@ -50,7 +51,7 @@ class Shown:
         users, first = rows[own], 0
         for items in lists:
             if len(items):
-                self._places[users, first : first + items.shape[1]] = _values(items[own])
+                self._places[users, first : first + items.shape[1]] = short(items[own])
                 first += items.shape[1]
         self._known[users] = True
 
@@ -69,7 +70,7 @@ class Shown:
                 holders.append(user_id)
             noted = items[: self._places.shape[1]]
             self._places[row] = 0
-            self._places[row, : len(noted)] = _values(np.array(noted, np.int32))
+            self._places[row, : len(noted)] = short(np.array(noted, np.int32))
             self._known[row] = True
         return holders
 
@@ -83,7 +84,7 @@ class Shown:
     def withdraw(self, items: Sequence[int]) -> None:
         """Look for lists that hold these item rows from now on."""
         if items:
-            self._withdrawn[_values(np.array(items, np.int32))] = True
+            self._withdrawn[short(np.array(items, np.int32))] = True
             self._next = 0
 
     def take_holders(self) -> list[str]:
@@ -123,6 +124,6 @@ class Shown:
         return np.isin(self._histories.partition[rows], self._partitions)
 
 
-def _values(items: NDArray[np.int32]) -> NDArray[np.uint16]:
-    """Return what stands for item rows, 0 for a row below 0; no item's is 0."""
-    return np.where(items < 0, 0, items % (_VALUES - 1) + 1).astype(np.uint16)
+def short(items: NDArray[np.int32]) -> NDArray[np.uint16]:
+    """Return 16 bits that stand for item rows, 0 for a row below 0; no item's is 0."""
+    return np.where(items < 0, 0, items % (SHORT_VALUES - 1) + 1).astype(np.uint16)

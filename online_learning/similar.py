@@ -24,6 +24,7 @@ from .decay import halved
 from .json_ids import JsonIds
 from .kernel import Lists
 from .ranking import Model
+from .shown import SHORT_VALUES, short
 from .signal import TINY, TOGETHER
 from .slab import UNIT
 from .slate_maker import Ranked, reserve_lists
@@ -58,18 +59,23 @@ class SimilarLists:
         self._list_length = list_length
         self._as_of = as_of
         self._changed = Changed(items.capacity)
+        self._places: NDArray[np.uint16] = np.zeros((items.capacity, list_length), np.uint16)
+        self._known = np.zeros(items.capacity, np.bool_)
+        """Whose lists were made here, so that `_places` says what they hold."""
 
     def note(self, rows: NDArray[np.int32]) -> None:
         """Mark the items of a slice, whose edges have changed; rows below 0 are nobody's."""
         self._changed.note(rows)
 
     def withdraw(self, rows: Sequence[int]) -> None:
-        """Mark the items whose lists may hold these: edges go both ways."""
-        c = self._model.covisitation
-        for row in rows:
-            units = -(-int(c.length[row]) // UNIT)
-            first = int(c.start[row])
-            self._changed.note(c.neighbour[first : first + units].reshape(-1)[: c.length[row]])
+        """Mark the items whose lists hold these, and those of whose lists it is not known here what they hold."""
+        if not rows:
+            return
+        n = len(self._items)
+        withdrawn = np.zeros(SHORT_VALUES, np.bool_)
+        withdrawn[short(np.array(rows, np.int32))] = True
+        unknown = ~self._known[:n] & (self._model.covisitation.length[:n] > 0)
+        self._changed.note(np.flatnonzero(unknown | withdrawn[self._places[:n]].any(axis=1)))
 
     def changed(self, most: int) -> Ranked:
         """Return the lists of at most `most` items whose edges changed since theirs were made, by row and round."""
@@ -91,6 +97,7 @@ class SimilarLists:
         lists = reserve_lists(len(rows), self._list_length)
         list_similar(m.covisitation, m.limbo.item, m.availability, rows, as_of.seq, lists)
         lists.seq[:] = as_of.revision
+        self._places[rows], self._known[rows] = short(lists.item), True
         return Ranked(
             user_ids=[self._items.ids[row] for row in rows.tolist()],
             generations=np.full(len(rows), as_of.generation),

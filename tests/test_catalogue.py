@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from logs import chunk_of, random_log
+from logs import chunk_of, random_log, simulated
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.step import Step
@@ -54,3 +54,20 @@ def test_a_removed_item_has_no_categories() -> None:
     step = learned((0, ITEMS))
     step.apply(catalogue_chunk([Item(item_id="i3", available=False)], start=20))
     assert not step.model.categories.of[step.items.row("i3")].any()
+
+
+def test_a_catalogue_that_comes_late_does_not_overturn_the_lists() -> None:
+    """What it says counts for little until the blend has learned what it is worth."""
+    step = Step(LearningConfig(max_users=400, max_items=400))
+    step.apply(chunk_of(simulated(3_000)), lists=False)
+    users = [user for user in step.users.ids if user][:40]
+    before = {slate.user_id: [item.item_id for item in slate.items[:10]] for slate in step.relist(users).slates(0)}
+    known = [item for item in step.items.ids if item]
+    step.apply(catalogue_chunk(Item(item_id=item, categories=[f"c{hash_of(item) % 7}"]) for item in known))
+    slates = step.relist(users).slates(0)
+    kept = [len(set(before[slate.user_id]) & {item.item_id for item in slate.items[:10]}) for slate in slates]
+    assert sum(kept) / len(kept) > 7
+
+
+def hash_of(item: str) -> int:
+    return sum(map(ord, item))
