@@ -34,7 +34,6 @@ class Answering:
     """Answers one question at a time, between two slices. One event loop owns it. An outage costs answers alone."""
 
     def __init__(self, url: str, prefix: str, thread: StepThread[Step], *, leads: Callable[[], bool]) -> None:
-        self.answered = 0
         self._url = url
         self._channel = question_channel(prefix)
         self._thread = thread
@@ -74,7 +73,6 @@ class Answering:
             pipe.rpush(question.reply_to, msgspec.json.encode(answer))
             pipe.expire(question.reply_to, ANSWER_TTL_S)
             await pipe.execute()
-        self.answered += 1
 
     def _said(self, step: Step, question: WhyQuestion) -> WhyAnswer | None:
         """Return the answer; None where it is another worker's to give."""

@@ -46,8 +46,6 @@ class Withdrawals:
     """
 
     def __init__(self, thread: StepThread[Step], lists: Lists, remaking: Remaking, names: Sequence[str]) -> None:
-        self.mended = 0
-        """Users whose lists were made again."""
         self._thread = thread
         self._lists = lists
         self._remaking = remaking
@@ -76,7 +74,6 @@ class Withdrawals:
 
     def _mend(self, holders: Collection[str]) -> None:
         if holders:
-            self.mended += len(holders)
             self._remaking.remake(holders)
 
 

@@ -155,14 +155,14 @@ class Step:
         return Ranked(
             user_ids=list(known),
             generations=np.full(len(rows), self.generation),
-            positions=self.versions(list(known)),
+            positions=self.list_positions(list(known)),
             as_of_ms=np.full(len(rows), self.last_ms),
             lists=self._named(rows, lists, buys),
             item_ids=self.item_ids,
         )
 
-    def versions(self, user_ids: Sequence[str]) -> NDArray[np.int64]:
-        """Return the positions that versions of users' lists made now have, shape (users,)."""
+    def list_positions(self, user_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Return the second numbers of the versions of users' lists made now, shape (users,)."""
         rows = {id_: self.users.row(id_) for id_ in user_ids}
         partitions = self.model.histories.partition
         everywhere = sum(self.positions.values())

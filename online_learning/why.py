@@ -37,7 +37,7 @@ def why(step: Step, user_id: str, item_id: str, list_name: str) -> WhyAnswer:
     known = step.users.row(user_id)
     user = step.users.capacity if known is None else known
     item = step.items.row(item_id)
-    now = step.versions([user_id])
+    now = step.list_positions([user_id])
     version = Version(step.generation, int(now[0]), step.revision)
     if item is None:
         return WhyAnswer(
