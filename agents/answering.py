@@ -6,26 +6,22 @@ nobody knows the one that leads. Whoever asked waits at a list of Redis, which e
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import redis.asyncio
-from redis.exceptions import RedisError
 
 from millstream.online_learning.step import Step
 from millstream.online_learning.why import why
 from millstream.schemas.questions import WhyAnswer, WhyQuestion, read_question
-from millstream.streams.redis_connection import connect
+from millstream.streams.channel import listen
 from millstream.streams.redis_keys import question_channel
 
 from .step_thread import StepStopped, StepThread
 
 ANSWER_TTL_S = 5
-_HEAR_AGAIN_S = 1.0
-_LISTEN_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -41,20 +37,8 @@ class Answering:
 
     async def run(self) -> None:
         """Answer until cancelled, or until the step has ended."""
-        while True:
-            try:
-                # of its own: a connection that listens outlives the last write of the others
-                async with connect(self._url) as client, client.pubsub(ignore_subscribe_messages=True) as heard:
-                    await heard.subscribe(self._channel)
-                    while True:
-                        message: Any = await heard.get_message(timeout=_LISTEN_S)
-                        if message is not None:
-                            await self._answer(client, message["data"])
-            except StepStopped:
-                return
-            except (RedisError, OSError) as error:
-                _log.debug("no questions are heard: %s", error)  # the publisher says so
-            await asyncio.sleep(_HEAR_AGAIN_S)
+        with contextlib.suppress(StepStopped):
+            await listen(self._url, self._channel, self._answer)
 
     async def _answer(self, client: redis.asyncio.Redis, value: bytes) -> None:
         try:

@@ -27,6 +27,7 @@ from millstream.streams.redis_topic import BesideTopic, RedisTopic
 from millstream.streams.settings import Settings
 from millstream.streams.source import InteractionSource
 
+from .abreast import Abreast
 from .answering import Answering
 from .beside import CATEGORIES_AT_ONCE, SIMILAR_AT_ONCE, Beside
 from .catalogue import Catalogue
@@ -61,6 +62,7 @@ class Parts:
     upkeep: Upkeep
     withdrawals: Withdrawals
     answering: Answering
+    abreast: Abreast
     taking_part: TakingPart
     switching: Switching
     reporter: Reporter
@@ -84,10 +86,11 @@ def join(settings: Settings, failure: Failure, *, interactions: Deliver, items: 
         took=lambda: ordering.moved(),
     )
     model_log = ModelLog(brokers, topics.model_log)
+    effort = Effort(settings.worker.effort)
     ordering = Ordering(
         model_log,
         thread,
-        Effort(settings.worker.effort),
+        effort,
         release=lambda records: source.release(records),
         failed=failure.report,
         most_events=settings.worker.max_chunk_events,
@@ -164,6 +167,15 @@ def join(settings: Settings, failure: Failure, *, interactions: Deliver, items: 
     )
     withdrawals = Withdrawals(thread, lists, upkeep, settings.learning.lists)
     answering = Answering(settings.redis.url, prefix, thread, leads=lambda: ordering.leads)
+    abreast = Abreast(
+        settings.redis.url,
+        prefix,
+        client,
+        effort,
+        name=ordering.writer,
+        waiting_s=lambda: thread.behind_s(ordering.ahead),
+        leads=lambda: ordering.leads,
+    )
     inputs = [each.topic for each in settings.inputs]
     taking_part = TakingPart(
         ordering,
@@ -213,6 +225,7 @@ def join(settings: Settings, failure: Failure, *, interactions: Deliver, items: 
         upkeep,
         withdrawals,
         answering,
+        abreast,
         taking_part,
         switching,
         reporter,

@@ -147,6 +147,7 @@ class Pipeline(Service):
             parts.upkeep,
             parts.withdrawals,
             parts.answering,
+            parts.abreast,
             parts.taking_part,
             parts.switching,
         )

@@ -140,6 +140,7 @@ class StepThread(Generic[S]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._event_s: float | None = None
+        self._left = 0
 
     @property
     def is_idle(self) -> bool:
@@ -186,6 +187,10 @@ class StepThread(Generic[S]):
             batches = [batch for batch in self._batches if not isinstance(batch, _Replacement)]
             events += sum(len(part.chunk) for batch in batches for part in batch)
         return events * (self._event_s or 0.0)
+
+    def behind_s(self, events: int) -> float:
+        """Return the same with what is left of the batch under way."""
+        return self.waiting_s(events + self._left)
 
     async def call(self, ask: Callable[[S], T]) -> T:
         """Return `ask(step)`, run on the thread between two slices; what it raises is raised here.
@@ -258,6 +263,7 @@ class StepThread(Generic[S]):
 
     def _apply(self, step: S, batch: Sequence[Part]) -> None:
         slice_ = self._slice(batch[0].train_every)
+        self._left = sum(len(part.chunk) for part in batch)
         for part in batch:
             self.train_every = part.train_every
             rest: Rest | None = Rest(*part)
@@ -273,6 +279,7 @@ class StepThread(Generic[S]):
                     self._answer_calls(step)
                     slice_ = self._slice(part.train_every)
         self._hand_over(slice_)
+        self._left = 0
 
     def _is_listed(self, chunk: Chunk) -> bool:
         return self.listed is None or chunk.partition in self.listed
@@ -286,6 +293,7 @@ class StepThread(Generic[S]):
         slice_.done.append(
             SliceDone(applied.input, applied.partition, applied.end, applied.events, run.records, slates, listed_to)
         )
+        self._left -= len(run.chunk)
         slice_.room = max(0, slice_.room - max(1, len(run.chunk)))
 
     def _hand_over(self, slice_: Slice) -> None:

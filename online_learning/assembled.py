@@ -12,6 +12,7 @@ from .consumed import consumed
 from .covisitation import covisitation
 from .dismissals import dismissals
 from .histories import histories
+from .impressions import impressions
 from .influence import influence
 from .interest import interest
 from .limbo import limbo
@@ -51,6 +52,7 @@ def assembled(config: LearningConfig, arena: Arena, users: Vocabulary, items: Vo
         interest=interest(arena, items),
         dismissals=dismissals(arena, users),
         bought=bought(arena, users, config.kept_off_s, kept=bool(config.kept_off_kinds)),
+        impressions=impressions(arena, users, config.shown_kept_off_s),
         blend=blend(arena, items, starting_weights()),
         buy=blend(arena if buying else Arena(), items if buying else none, starting_weights(), BUY),
         prices=prices(arena if buying else Arena(), items if buying else none),

@@ -12,6 +12,9 @@ MAIN, BUY = "main", "buy"
 CHOICES = ("click", "add_to_cart", "purchase", "like", "rating")
 """Kinds of events that choose their item."""
 
+OF_LISTS_ALONE = ("diversity", "exploration", "kept_off_s", "shown_kept_off_s")
+"""Settings that no state depends on, only the lists made of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class LearningConfig:
@@ -21,12 +24,18 @@ class LearningConfig:
     """Lists made of each user: `main`, and `buy` if a second blend is to learn from purchases alone."""
     list_length: int = 20
     """Items on a published list."""
+    diversity: float = 0.0
+    """What an item loses, in score, that is as one above it on the list; one half alike loses half. 0: nothing does."""
+    exploration: float = 0.0
+    """Probability with which a place of a list, but the first, is given to an item drawn from those that come next."""
     exclude_consumed: bool = False
     """Whether items the user already interacted with are kept off lists (films: yes; groceries: no)."""
     kept_off_kinds: tuple[str, ...] = ()
     """Kinds of events whose items are kept off the user's lists from then on: `purchase` where nobody buys twice."""
     kept_off_s: int = 0
     """With `kept_off_kinds`: for so many seconds; 0: for good."""
+    shown_kept_off_s: int = 0
+    """Seconds for which what a user was shown is kept off the lists made of them; 0: it only sinks."""
     max_users: int = 1_000_000
     """Users kept; state for one is about 1.1 kB once its history is full. Beyond it, the longest away give way."""
     max_items: int = 200_000
@@ -72,9 +81,12 @@ def plain(config: LearningConfig) -> dict[str, Any]:
 
 
 def differences(config: LearningConfig, made_with: Mapping[str, Any]) -> list[str]:
-    """Return in words which settings are others than those a state was made with; one that it had not is none."""
+    """Return in words which settings are others than those a state was made with.
+
+    One that it had not is none, and one that only says how lists are made of it neither.
+    """
     return [
         f"learning.{key} = {value!r}, was {made_with[key]!r}"
         for key, value in plain(config).items()
-        if made_with.get(key, value) != value
+        if key not in OF_LISTS_ALONE and made_with.get(key, value) != value
     ]

@@ -14,6 +14,7 @@ from .covisitation import TICK, Covisitation, drop_edges, give_back_edges
 from .dismissals import Dismissals, drop_dismissed
 from .eviction import Eviction, Turnover, period, share
 from .histories import Histories, drop_items
+from .impressions import Impressions, drop_shown, give_back_shown
 from .interest import drop_targets
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
@@ -60,7 +61,7 @@ class UserTurnover(Turnover):
 
     def forget(self, rows: NDArray[np.int64], seq: int) -> None:
         """Give their cells back first."""
-        give_back_rows(self._model.consumed, rows)
+        give_back_rows(self._model.consumed, self._model.impressions, rows)
         super().forget(rows, seq)
 
     def sweep(self, part: int, seq: int) -> None:
@@ -122,7 +123,7 @@ class ItemTurnover(Turnover):
         """Go through a part of the users' rows, and through the edges of a part of the items."""
         m, gone = self._model, self._model.limbo.item
         first, last = share(self._users, part, self.SWEEPING)
-        sweep_users(m.histories, m.consumed, m.dismissals, m.bought, gone, self._spare, first, last)
+        sweep_users(m.histories, m.consumed, m.dismissals, m.bought, m.impressions, gone, self._spare, first, last)
         sweep_edges(m.covisitation, gone, *share(self.vocabulary, part, self.SWEEPING), seq // TICK)
 
     def release(self) -> None:
@@ -139,10 +140,11 @@ class ItemTurnover(Turnover):
 
 
 @entry
-def give_back_rows(c: Consumed, users: NDArray[np.int64]) -> None:
-    """Give the consumed rows of `users` back to the slab."""
+def give_back_rows(c: Consumed, im: Impressions, users: NDArray[np.int64]) -> None:
+    """Give the cells of what `users` consumed and were shown back to their slabs."""
     for at in range(len(users)):
         give_back_consumed(c, users[at])
+        give_back_shown(im, users[at])
 
 
 @entry
@@ -165,6 +167,7 @@ def sweep_users(
     c: Consumed,
     d: Dismissals,
     b: Bought,
+    im: Impressions,
     gone: NDArray[np.bool_],
     spare: NDArray[np.int32],
     first: int,
@@ -176,6 +179,7 @@ def sweep_users(
         drop_consumed(c, gone, user, spare)
         drop_dismissed(d, gone, user)
         drop_bought(b, gone, user)
+        drop_shown(im, gone, user)
 
 
 @entry

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .arranging import arrange, arranged, arranges, occasion_of
 from .blend import BY_GAP, Blend, explain, gap_context, history_context, score
 from .blend_learning import learn
 from .bought import buy
@@ -20,6 +21,7 @@ from .consumed import consume, has_consumed, held
 from .covisitation import covisit
 from .dismissals import Dismissals, pushed_down, put_away, take_back
 from .histories import Histories, chosen_since, drop_items, find, present_ms, remember, remember_late, reside
+from .impressions import SHOWN, Impressions, learn_from_shown, show, sunk, take_up
 from .influence import charge, is_shared
 from .interest import BLOCK, collect, welcome
 from .measured import Measured
@@ -33,7 +35,7 @@ from .ratings import rate, rating_weight
 from .recency import chosen
 from .scratch import place_of_largest
 from .shortlist import FULL, LEAN
-from .signal import DISMISSED, POPULAR, PRICE
+from .signal import DISMISSED, IGNORED, POPULAR, PRICE
 from .vocabulary import NOT_ADMITTED
 
 FIRST_EVERY = 4
@@ -45,14 +47,14 @@ SERVING_GAP_MS = 10_000
 class Events(NamedTuple):
     """Columns of a slice, shape (n,) each.
 
-    A row below 0 teaches nothing: an id that was not admitted, or a kind that neither chooses nor puts away.
+    A row below 0 teaches nothing: an id that was not admitted, or a kind that says nothing of its item.
     """
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
     ts_ms: NDArray[np.int64]
-    away: NDArray[np.int8]
-    """0: the item was chosen; else how it was put away."""
+    deed: NDArray[np.int8]
+    """0: the item was chosen; else how it was put away, or that it was shown."""
     weight: NDArray[np.float32]
     """What a choice of this kind adds; above 0 where the item was chosen."""
     bought: NDArray[np.bool_]
@@ -61,6 +63,10 @@ class Events(NamedTuple):
     """Whether its item is kept off the user's lists from then on."""
     rating: NDArray[np.float64]
     """The value of a rating, NaN for none."""
+    slate: NDArray[np.uint32]
+    """The slate it happened on, 0 for none that has a name."""
+    slot: NDArray[np.int16]
+    """The place on that slate, -1 for unknown."""
     seq: NDArray[np.int64]
     """How many events there have been with this one."""
     listed: NDArray[np.int64]
@@ -78,11 +84,13 @@ def looks(users: NDArray[np.int32], ts_ms: int, seq: int) -> Events:
         user=users,
         item=np.full(n, NOT_ADMITTED, np.int32),
         ts_ms=np.full(n, ts_ms),
-        away=np.zeros(n, np.int8),
+        deed=np.zeros(n, np.int8),
         weight=np.zeros(n, np.float32),
         bought=np.zeros(n, np.bool_),
         kept_off=np.zeros(n, np.bool_),
         rating=np.full(n, np.nan),
+        slate=np.zeros(n, np.uint32),
+        slot=np.full(n, -1, np.int16),
         seq=np.full(n, seq),
         listed=np.arange(n),
     )
@@ -97,6 +105,8 @@ class Lists(NamedTuple):
     """Of each group of signals, shape (lists, length, GROUPS)."""
     via: NDArray[np.int32]
     """The item of the user's history that speaks most for it, or -1."""
+    propensity: NDArray[np.float32]
+    """How likely chance was to put it there, NaN where no chance was involved."""
     seq: NDArray[np.int64]
     """`seq` each list was made at, shape (lists,)."""
 
@@ -128,7 +138,7 @@ def learn_events(
         user, item, ts_ms, seq = e.user[at], e.item[at], e.ts_ms[at], e.seq[at]
         if user >= 0 and partition != NOWHERE:
             reside(m.histories, user, partition)
-        if user >= 0 and item >= 0 and e.away[at] == 0:
+        if user >= 0 and item >= 0 and e.deed[at] == 0:
             train = seq % train_every == 0 or (seq % FIRST_EVERY == 0 and m.blend.trained[0] < first_trained)
             weight = e.weight[at] * rating_weight(m.ratings, user, e.rating[at])
             _one_event(
@@ -139,6 +149,7 @@ def learn_events(
                 ts_ms,
                 weight,
                 e.bought[at],
+                e.slate[at],
                 seq,
                 items,
                 exclude,
@@ -153,7 +164,10 @@ def learn_events(
             measured.rank[at] = np.nan
             measured.loss[at] = np.nan
             if user >= 0 and item >= 0 and not chosen_since(m.histories, user, item, ts_ms):
-                put_away(m.dismissals, user, item, ts_ms, e.away[at])
+                if e.deed[at] == SHOWN:
+                    show(m.impressions, user, item, ts_ms, e.slate[at], e.slot[at])
+                else:
+                    put_away(m.dismissals, user, item, ts_ms, e.deed[at])
         if e.listed[at] >= 0:
             now_ms = present_ms(m.histories, user, ts_ms)
             n = make_list(m, b, user, now_ms, seq, exclude, FULL if train_every == 1 else LEAN, lists, e.listed[at])
@@ -173,6 +187,7 @@ def _one_event(
     ts_ms: int,
     weight: np.float32,
     bought: bool,
+    slate: int,
     seq: int,
     items: int,
     exclude: bool,
@@ -199,12 +214,13 @@ def _one_event(
         welcome(m.interest, item)
     elif train:
         step_weight = weight if shared else np.float32(0.0)
-        _measure_and_train(m, b, user, item, now_ms, step_weight, bought, seq, items, exclude, measured, at)
+        _measure_and_train(m, b, user, item, now_ms, step_weight, bought, slate, seq, items, exclude, measured, at)
     if train and shared:
         collect(m.interest, h, user, item, now_ms)
     if shared:
         _share(m, user, item, place < 0, ts_ms, now_ms, weight, seq)
     take_back(m.dismissals, user, item, ts_ms)
+    take_up(m.impressions, user, item, ts_ms)
     if exclude and fresh:
         consume(m.consumed, user, item)
     owed = charge(m.influence, h, user, place, ts_ms, now_ms, weight, shared)
@@ -239,6 +255,7 @@ def _measure_and_train(
     ts_ms: int,
     weight: np.float32,
     bought: bool,
+    slate: int,
     seq: int,
     items: int,
     exclude: bool,
@@ -258,6 +275,9 @@ def _measure_and_train(
     target = place_of(item, b.scratch.items, n)
     if target >= 0:
         measured.rank[at] = rank_of(b.scores, n, target)
+        if arranges(b.arrangement):
+            measured.rank[at] = _rank_shown(m, b, user, n, target)
+        learn_from_shown(m.impressions, b.work, user, slate, ts_ms, b.scratch.items, b.scores, n, target, weight)
         measured.loss[at] = learn(
             m.blend, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target, weight
         )
@@ -268,6 +288,14 @@ def _measure_and_train(
         measured.rank[at] = 1.0 + n + max(0, candidates - n - 1) / 2.0
     measured.popular_rank[at] = rank_by_count(p, b.scratch, item, int(ALL_TIME), seq, ts_ms, items)
     measured.trending_rank[at] = rank_by_count(p, b.scratch, item, int(H40), seq, ts_ms, items)
+
+
+@kernel
+def _rank_shown(m: Model, b: Bench, user: int, n: int, target: int) -> float:
+    """Return the place of a shortlisted item on the list that the user would be shown, by its score where it is not."""
+    held = arrange(b.arrangement, b.scratch, m.interest, b.scores, n, occasion_of(user, m.histories.events[user]))
+    place = place_of(target, b.arrangement.order, held)
+    return place + 1.0 if place >= 0 else max(held + 1.0, rank_of(b.scores, n, target))
 
 
 @inlined
@@ -295,24 +323,27 @@ def make_buy_list(m: Model, b: Bench, user: int, n: int, ts_ms: int, seq: int, b
     events = h.events[user]
     gap = gap_context(events, now_ms - h.last_ms[user])
     score_to_buy(m, b, user, n, history_context(events), gap, now_ms)
-    held = begin_list(b, n, seq, buys, row)
+    held = begin_list(m, b, user, n, seq, buys, row)
     for at in range(held):
-        write_buy_place(m, b, user, b.order[at], now_ms, buys, row, at)
+        write_buy_place(m, b, user, b.arrangement.order[at], now_ms, buys, row, at)
+        arranged(b.arrangement, at, buys.score[row], buys.contribution[row, at], buys.propensity[row])
 
 
 @inlined
 def write_list(m: Model, b: Bench, user: int, n: int, now_ms: int, seq: int, lists: Lists, row: int) -> None:
     """Write the best of the `n` items that were scored, and why, into row `row` of `lists`."""
-    held = begin_list(b, n, seq, lists, row)
+    held = begin_list(m, b, user, n, seq, lists, row)
     for at in range(held):
-        write_place(b, m.blend, m.histories, m.dismissals, user, b.order[at], now_ms, lists, row, at)
+        place = b.arrangement.order[at]
+        write_place(b, m.blend, m.histories, m.dismissals, m.impressions, user, place, now_ms, lists, row, at)
+        arranged(b.arrangement, at, lists.score[row], lists.contribution[row, at], lists.propensity[row])
 
 
 @kernel
-def begin_list(b: Bench, n: int, seq: int, lists: Lists, row: int) -> int:
-    """Put the best of the `n` items that were scored in `b.order`; return how many a list of row `row` holds."""
+def begin_list(m: Model, b: Bench, user: int, n: int, seq: int, lists: Lists, row: int) -> int:
+    """Arrange the best of the `n` items that were scored; return how many a list of row `row` holds."""
     lists.seq[row] = seq
-    held = _best(b, n)
+    held = arrange(b.arrangement, b.scratch, m.interest, b.scores, n, occasion_of(user, m.histories.events[user]))
     lists.item[row, held:] = -1
     return held
 
@@ -323,6 +354,7 @@ def write_place(
     by: Blend,
     h: Histories,
     d: Dismissals,
+    im: Impressions,
     user: int,
     place: int,
     now_ms: int,
@@ -335,9 +367,10 @@ def write_place(
     item = s.items[place]
     lists.item[row, at] = item
     lists.score[row, at] = b.scores[place]
-    pushed = pushed_down(d, user, item, now_ms)
-    explain(by, b.work, b.signals, place, b.scores[place] + pushed, lists.contribution[row, at])
+    pushed, sank = pushed_down(d, user, item, now_ms), sunk(im, user, item, now_ms)
+    explain(by, b.work, b.signals, place, b.scores[place] + pushed + sank, lists.contribution[row, at])
     lists.contribution[row, at, DISMISSED] = -pushed
+    lists.contribution[row, at, IGNORED] = -sank
     via = place_of_largest(s, item)
     lists.via[row, at] = h.item[user, via] if via >= 0 else -1
 
@@ -345,32 +378,7 @@ def write_place(
 @kernel
 def write_buy_place(m: Model, b: Bench, user: int, place: int, now_ms: int, buys: Lists, row: int, at: int) -> None:
     """Do the same on a list of things to buy: a part of the score is the price's."""
-    write_place(b, m.buy, m.histories, m.dismissals, user, place, now_ms, buys, row, at)
+    write_place(b, m.buy, m.histories, m.dismissals, m.impressions, user, place, now_ms, buys, row, at)
     priced = price_part(m.prices, buys.item[row, at])
     buys.contribution[row, at, POPULAR] -= priced
     buys.contribution[row, at, PRICE] = priced
-
-
-@kernel
-def _best(b: Bench, n: int) -> int:
-    """Write into `b.order` the places of the highest scores of the first `n`, best first; return how many."""
-    held = 0
-    for k in range(n):
-        at = held
-        while at > 0 and _before(b, k, b.order[at - 1]):
-            at -= 1
-        if at == len(b.order):
-            continue
-        held = min(held + 1, len(b.order))
-        for later in range(held - 1, at, -1):
-            b.order[later] = b.order[later - 1]
-        b.order[at] = k
-    return held
-
-
-@kernel
-def _before(b: Bench, one: int, other: int) -> bool:
-    """Tell whether shortlist place `one` goes before `other`: by score, ties by the lower row."""
-    if b.scores[one] != b.scores[other]:
-        return bool(b.scores[one] > b.scores[other])
-    return bool(b.scratch.items[one] < b.scratch.items[other])

@@ -1,4 +1,4 @@
-"""Kinds of events: which are choices, which put an item away, and how much each adds where choices are counted."""
+"""Kinds of events: which choose their item, put it away or show it, and how much a choice of each kind adds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from millstream.schemas.records import Kind
 
 from .config import CHOICES, LearningConfig
 from .dismissals import DISMISS, HIDE
+from .impressions import SHOWN
 
 TEACHING: NDArray[np.bool_] = np.array([kind.name in CHOICES for kind in Kind])
 """By kind: whether an event is a choice of its item, which the model learns from and is measured on."""
-_AWAY = {Kind.dismiss: DISMISS, Kind.hide: HIDE}
-PUTS_AWAY: NDArray[np.int8] = np.array([_AWAY.get(kind, 0) for kind in Kind], np.int8)
-"""By kind: how an event puts its item away for its user; 0: not at all."""
-REFRESHING: NDArray[np.bool_] = TEACHING | (PUTS_AWAY > 0)
+_DEEDS = {Kind.dismiss: DISMISS, Kind.hide: HIDE, Kind.impression: SHOWN}
+DEEDS: NDArray[np.int8] = np.array([_DEEDS.get(kind, 0) for kind in Kind], np.int8)
+"""By kind: how an event puts its item away for its user, or that it shows it; 0: neither."""
+REFRESHING: NDArray[np.bool_] = TEACHING | (DEEDS > 0)
 """By kind: whether an event changes its user's list."""
 
 

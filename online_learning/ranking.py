@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .arranging import Arrangement, arrangement
 from .availability import Availability
 from .blend import BY_GAP, Blend, Workspace, score, workspace
 from .bought import Bought, bar_bought
@@ -20,6 +21,7 @@ from .consumed import Consumed, held
 from .covisitation import Covisitation
 from .dismissals import Dismissals, bar_hidden, push_down
 from .histories import Histories
+from .impressions import Impressions, bar_shown, sink
 from .influence import Influence
 from .interest import Interest, pool
 from .limbo import Limbo
@@ -54,6 +56,7 @@ class Model(NamedTuple):
     interest: Interest
     dismissals: Dismissals
     bought: Bought
+    impressions: Impressions
     blend: Blend
     buy: Blend
     """Learns from purchases alone; without rows where no such list is made."""
@@ -73,8 +76,7 @@ class Bench(NamedTuple):
     """Shape (SIGNALS, CAP)."""
     scores: NDArray[np.float32]
     """Shape (CAP,)."""
-    order: NDArray[np.int32]
-    """Places of the shortlist, best first, shape (list length,)."""
+    arrangement: Arrangement
 
 
 def bench(config: LearningConfig, off: frozenset[str] = frozenset()) -> Bench:
@@ -87,7 +89,7 @@ def bench(config: LearningConfig, off: frozenset[str] = frozenset()) -> Bench:
         logarithmic=logarithmic,
         signals=np.zeros((SIGNALS, CAP), np.float32),
         scores=np.zeros(CAP, np.float32),
-        order=np.zeros(config.list_length, np.int32),
+        arrangement=arrangement(config),
     )
 
 
@@ -120,13 +122,14 @@ def appraise(m: Model, b: Bench, user: int, n: int, own: int, history: int, gap:
 
 @inlined
 def bar_unwanted(m: Model, s: Scratch, user: int, now_ms: int, exclude: bool) -> None:
-    """Keep off the shortlist what the user hid or bought and, with `exclude`, what they chose before."""
+    """Keep off the shortlist what the user hid, bought or was shown and, with `exclude`, what they chose before."""
     if exclude:
         c = m.consumed
         for at in range(held(c, user)):
             bar(s, c.item[c.start[user] + at // UNIT, at % UNIT])
     bar_hidden(m.dismissals, s, user)
     bar_bought(m.bought, s, user, now_ms)
+    bar_shown(m.impressions, s, user, now_ms)
 
 
 @inlined
@@ -160,6 +163,7 @@ def score_to_buy(m: Model, b: Bench, user: int, n: int, history: int, gap: int, 
     """Write the scores of the items described as things to buy, weighed by their prices, into `b.scores`."""
     score(m.buy, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
     push_down(m.dismissals, user, now_ms, b.scratch.items, n, b.scores)
+    sink(m.impressions, user, now_ms, b.scratch.items, n, b.scores)
     for k in range(n):
         b.scores[k] += price_part(m.prices, b.scratch.items[k])
 
@@ -169,3 +173,4 @@ def score_items(m: Model, b: Bench, user: int, n: int, history: int, gap: int, n
     """Write the scores of the items described into `b.scores`."""
     score(m.blend, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
     push_down(m.dismissals, user, now_ms, b.scratch.items, n, b.scores)
+    sink(m.impressions, user, now_ms, b.scratch.items, n, b.scores)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-GROUPS = ("popular", "trending", "together", "yours", "taste", "dismissed", "price")
-"""What a reason names: the signals' parts of a score are summed into these; no signal speaks for the last two."""
-POPULAR, TRENDING, TOGETHER, YOURS, TASTE, DISMISSED, PRICE = range(7)
+GROUPS = ("popular", "trending", "together", "yours", "taste", "dismissed", "price", "ignored", "alike")
+"""What a reason names: the signals' parts of a score are summed into these; no signal speaks for the last four."""
+POPULAR, TRENDING, TOGETHER, YOURS, TASTE, DISMISSED, PRICE, IGNORED, ALIKE = range(9)
 
 PLAIN = 0.0
 """Scale of a signal that enters as it stands."""

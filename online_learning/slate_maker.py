@@ -82,7 +82,9 @@ class Ranked:
         count, length = lists.item.shape
         out = np.empty((count, room(length, ids.longest)), np.uint8)
         written = np.empty(count, np.int64)
-        write_lists(lists.item, lists.contribution, lists.via, ids.text, ids.begins, ids.ends, out, written)
+        write_lists(
+            lists.item, lists.contribution, lists.via, lists.propensity, ids.text, ids.begins, ids.ends, out, written
+        )
         return [out[row, :end].tobytes() for row, end in enumerate(written.tolist())]
 
 
@@ -113,6 +115,7 @@ def reserve_lists(count: int, length: int) -> Lists:
         score=np.zeros((count, length), np.float32),
         contribution=np.zeros((count, length, len(GROUPS)), np.float32),
         via=np.full((count, length), -1, np.int32),
+        propensity=np.full((count, length), np.nan, np.float32),
         seq=np.zeros(count, np.int64),
     )
 

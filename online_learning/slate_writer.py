@@ -2,7 +2,7 @@
 
 What is written is the `items` array of a slate (`millstream.schemas.slates`). Parts of a score have five decimals, and
 the score is their sum to the last digit. Each reason names a group of signals; TOGETHER names the item of the user's
-history that speaks most for it, YOURS the item itself.
+history that speaks most for it; YOURS, DISMISSED and IGNORED the item itself.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import entry, kernel
-from .signal import GROUPS, TOGETHER, YOURS
+from .signal import DISMISSED, GROUPS, IGNORED, TOGETHER, YOURS
 
 UNITS = 100_000
 """Five decimals."""
 _DIGITS = 5
 _REASON_BYTES = 48
+_PROPENSITY_BYTES = 16
 """More than a reason takes without the item it names: brackets, commas, the group, a number of 20 digits."""
 
 _GROUP_TEXT = np.zeros((len(GROUPS), 16), np.uint8)
@@ -30,7 +31,7 @@ _NULL = np.frombuffer(b"null", np.uint8)
 
 def room(length: int, longest: int) -> int:
     """Return more bytes than a list of `length` items takes, no id longer than `longest` bytes of JSON."""
-    return 2 + length * ((len(GROUPS) + 1) * (_REASON_BYTES + longest))
+    return 2 + length * ((len(GROUPS) + 1) * (_REASON_BYTES + longest) + _PROPENSITY_BYTES)
 
 
 @entry
@@ -38,6 +39,7 @@ def write_lists(
     item: NDArray[np.int32],
     contribution: NDArray[np.float32],
     via: NDArray[np.int32],
+    propensity: NDArray[np.float32],
     text: NDArray[np.uint8],
     begins: NDArray[np.int64],
     ends: NDArray[np.int64],
@@ -46,7 +48,7 @@ def write_lists(
 ) -> None:
     """Write each list's items into its row of `out`, shape (lists, `room`), and how many bytes into `written`.
 
-    The first three are those of `kernel.Lists`; `text` holds the JSON strings of the ids, row r's between `begins[r]`
+    The first four are those of `kernel.Lists`; `text` holds the JSON strings of the ids, row r's between `begins[r]`
     and `ends[r]`.
     """
     for row in range(len(item)):
@@ -59,7 +61,9 @@ def write_lists(
             if place > 0:
                 line[at] = _COMMA
                 at += 1
-            at = _write_item(line, at, item[row, place], contribution[row, place], via[row, place], text, begins, ends)
+            likely = propensity[row, place]
+            parts, speaks = contribution[row, place], via[row, place]
+            at = _write_item(line, at, item[row, place], parts, speaks, likely, text, begins, ends)
         line[at] = _CLOSE
         written[row] = at + 1
 
@@ -71,6 +75,7 @@ def _write_item(
     item: int,
     parts: NDArray[np.float32],
     via: int,
+    propensity: np.float32,
     text: NDArray[np.uint8],
     begins: NDArray[np.int64],
     ends: NDArray[np.int64],
@@ -93,11 +98,15 @@ def _write_item(
                 line[at] = _COMMA
                 at += 1
             reasons += 1
-            evidence = item if group == YOURS else via if group == TOGETHER else -1
+            own = group in (YOURS, DISMISSED, IGNORED)
+            evidence = item if own else via if group == TOGETHER else -1
             at = _write_reason(line, at, group, part, evidence, text, begins, ends)
     line[at] = _CLOSE
     line[at + 1] = _COMMA
-    at = _copy(line, at + 2, _NULL, 0, len(_NULL))
+    if np.isnan(propensity):
+        at = _copy(line, at + 2, _NULL, 0, len(_NULL))
+    else:
+        at = _write_number(line, at + 2, _units(propensity))
     line[at] = _CLOSE
     return at + 1
 

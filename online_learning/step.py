@@ -28,7 +28,7 @@ from .forgetting import eviction
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
 from .kernel import Events, Lists, learn_events, looks
-from .kinds import PUTS_AWAY, REFRESHING, kept_off, kind_weights, last_of_each_user, ratings_of
+from .kinds import DEEDS, REFRESHING, kept_off, kind_weights, last_of_each_user, ratings_of
 from .measured import Measured, cut_measured, reserve_measured, spread_measured
 from .quality import Quality
 from .ranking import bench
@@ -291,11 +291,13 @@ class Step:
             user=users,
             item=self.items.rows(columns.item_ids),
             ts_ms=columns.ts_ms,
-            away=PUTS_AWAY[columns.kinds],
+            deed=DEEDS[columns.kinds],
             weight=self._kind_weights[columns.kinds],
             bought=columns.kinds == Kind.purchase,
             kept_off=self._kept_off[columns.kinds],
             rating=ratings_of(columns),
+            slate=np.zeros(n, np.uint32) if columns.slates is None else columns.slates,
+            slot=np.full(n, -1, np.int16) if columns.slots is None else columns.slots,
             seq=np.arange(self.seq + 1, self.seq + 1 + n),
             listed=listed,
         )

@@ -18,6 +18,7 @@ from .config import BUY
 from .consumed import has_consumed
 from .dismissals import hides
 from .given import list_given
+from .impressions import was_shown
 from .popularity import EVENTS
 from .ranking import Model
 from .slate_maker import Ranked, reserve_lists
@@ -85,4 +86,6 @@ def _kept_off(m: Model, user: int, item: int, now_ms: int, exclude: bool, *, was
         said.append("hidden")
     if (exclude and has_consumed(m.consumed, user, item)) or has_bought(m.bought, user, item, now_ms):
         said.append("chosen_before")
+    if was_shown(m.impressions, user, item, now_ms):
+        said.append("shown")
     return said or ["not_shortlisted"]

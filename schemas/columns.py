@@ -32,6 +32,10 @@ class InteractionColumns:
     """Place in the partition, increasing, with holes where records were rejected or compacted away; shape (n,)."""
     event_ids: list[str | None] | None = None
     """The producer's own id of each event that has one; None where none of them has, which is the common case."""
+    slates: NDArray[np.uint32] | None = None
+    """The slate each happened on, as `schemas.slate_places.slate_hash` has it, 0 for none, shape (n,); None: none."""
+    slots: NDArray[np.int16] | None = None
+    """The place on that slate, from 0, -1 where absent, shape (n,); None where `slates` is."""
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -47,6 +51,8 @@ class InteractionColumns:
             as_of_ms=self.as_of_ms[first:last],
             offsets=self.offsets[first:last],
             event_ids=None if self.event_ids is None else self.event_ids[first:last],
+            slates=None if self.slates is None else self.slates[first:last],
+            slots=None if self.slots is None else self.slots[first:last],
         )
 
     def taken(self, rows: NDArray[np.int64]) -> InteractionColumns:
@@ -61,6 +67,8 @@ class InteractionColumns:
             as_of_ms=self.as_of_ms[rows],
             offsets=self.offsets[rows],
             event_ids=None if self.event_ids is None else [self.event_ids[row] for row in places],
+            slates=None if self.slates is None else self.slates[rows],
+            slots=None if self.slots is None else self.slots[rows],
         )
 
 

@@ -25,6 +25,7 @@ from .mapping import ITEM_KINDS, InputMapping
 from .records import Kind
 from .rejects import Flaw
 from .rules import DAY_MS, EARLIEST_MS, LATEST_MS, Event, judge, pick
+from .slate_places import NO_SLATE, NO_SLOT, SLATE_FIELDS, slate_hash, slate_slot
 from .wire import MessageOpener
 
 _OPENING_BRACE = ord("{")
@@ -34,8 +35,9 @@ _MAX_SHAPES = 256
 _MAX_SHAPE_FIELDS = 64
 _MAX_SHAPE_CHARACTERS = 4_096
 
-_Names = tuple[str | None, str | None, str | None, str | None, str | None, str | None]
-_NO_NAMES: _Names = (None, None, None, None, None, None)
+_DECODED = (*COLUMN_FIELDS, *SLATE_FIELDS)
+_Names = tuple[str | None, ...]
+"""What each of `_DECODED` is called in records of one shape, None for one that is not there."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class Rows:
     values: array[float] = field(default_factory=lambda: array("d"))
     event_ids: list[str | None] = field(default_factory=list)
     """Up to the last row that has one; the rows after it have none."""
+    on_slates: list[tuple[int, int, int]] = field(default_factory=list)
+    """Row, slate and place on it, of the rows that have any; rows rising."""
     flaws: list[tuple[int, Flaw]] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
 
@@ -61,14 +65,22 @@ class Rows:
         self.values.append(event.value)
         if event.event_id is not None:
             self.name(len(self.user_ids) - 1, event.event_id)
+        self.put_on(len(self.user_ids) - 1, event.slate, event.slot)
 
     def name(self, row: int, event_id: str) -> None:
         """Give an id to a row that has none."""
         self._reach(row + 1)
         self.event_ids[row] = event_id
 
+    def put_on(self, row: int, slate: int, slot: int) -> None:
+        """Say of the last row where it happened."""
+        if slate != NO_SLATE or slot != NO_SLOT:
+            self.on_slates.append((row, slate, slot))
+
     def append(self, others: Rows) -> None:
         """Append the rows of another; what it has beside rows stays there."""
+        before = len(self.user_ids)
+        self.on_slates += [(before + row, slate, slot) for row, slate, slot in others.on_slates]
         if others.event_ids:
             self._reach(len(self.user_ids))
             self.event_ids += others.event_ids
@@ -84,6 +96,7 @@ class Rows:
         as_of_ms = self._kept(record_ms)
         if self.event_ids:
             self._reach(len(self.user_ids))
+        slates, slots = self._slates()
         return InteractionColumns(
             user_ids=self.user_ids,
             item_ids=self.item_ids,
@@ -93,7 +106,18 @@ class Rows:
             as_of_ms=np.where(as_of_ms < 0, ts_ms, as_of_ms),
             offsets=self._kept(offsets),
             event_ids=self.event_ids or None,
+            slates=slates,
+            slots=slots,
         )
+
+    def _slates(self) -> tuple[NDArray[np.uint32] | None, NDArray[np.int16] | None]:
+        if not self.on_slates:
+            return None, None
+        slates, slots = np.full(len(self.user_ids), NO_SLATE, np.uint32), np.full(len(self.user_ids), NO_SLOT, np.int16)
+        rows = [row for row, _, _ in self.on_slates]
+        slates[rows] = [slate for _, slate, _ in self.on_slates]
+        slots[rows] = [slot for _, _, slot in self.on_slates]
+        return slates, slots
 
     def _reach(self, rows: int) -> None:
         """Let `event_ids` go as far as the first `rows` rows."""
@@ -203,6 +227,8 @@ class InteractionDecoder:
                         add_value(nan if value is None else value + 0.0)
                         if event_id is not None:
                             rows.name(len(rows.user_ids) - 1, event_id)
+                        if names[6] is not None or names[7] is not None:
+                            rows.put_on(len(rows.user_ids) - 1, slate_hash(get(names[6])), slate_slot(get(names[7])))
                         continue
             self._slowly(rows, index, message, at_ms, min_rating)
         return rows
@@ -236,13 +262,13 @@ class InteractionDecoder:
         way refuses it and the rules decide.
         """
         found: list[str | None] = []
-        for ours in COLUMN_FIELDS:
+        for ours in _DECODED:
             present = [name for name in self._mapping.names(ours) if name in record]
             if len(present) > 1:
-                found = list(_NO_NAMES)
+                found = [None] * len(_DECODED)
                 break
             found.append(present[0] if present else None)
-        names = (found[0], found[1], found[2], found[3], found[4], found[5])
+        names = tuple(found)
         # bounded: field names are the producers' to choose
         if len(record) <= _MAX_SHAPE_FIELDS and sum(map(len, record)) <= _MAX_SHAPE_CHARACTERS:
             if len(self._shapes) >= _MAX_SHAPES:

@@ -11,12 +11,13 @@ import msgspec
 
 from .records import ScoredItem, Version
 
-KeptOff = Literal["unknown_item", "never_chosen", "unavailable", "hidden", "chosen_before", "not_shortlisted"]
+KeptOff = Literal["unknown_item", "never_chosen", "unavailable", "hidden", "chosen_before", "shown", "not_shortlisted"]
 """Why an item is not even a candidate for a user's list:
 
 unknown_item: neither an event nor the catalogue names it. never_chosen: nobody has chosen it yet. unavailable: the
 catalogue has withdrawn it. hidden: the user hid it. chosen_before: the user chose or bought it, and such are
-left out here. not_shortlisted: it may be shown, but others were found first.
+left out here. shown: the user was shown it lately, and such are left out here. not_shortlisted: it may be shown, but
+others were found first.
 """
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from .mapping import ITEM_KINDS, InputMapping
 from .records import Kind
 from .rejects import Flaw, RejectCode, shown
+from .slate_places import NO_SLATE, NO_SLOT, SLATE_FIELDS, slate_hash, slate_slot
 
 MAX_ID_BYTES = 256
 EARLIEST_MS = 100_000_000_000
@@ -34,6 +35,9 @@ class Event(NamedTuple):
     """NaN where absent."""
     event_id: str | None = None
     """The producer's own; None where absent or empty."""
+    slate: int = NO_SLATE
+    slot: int = NO_SLOT
+    """As `slate_places` has them."""
 
 
 def latest_ms(record_ms: int) -> int:
@@ -68,12 +72,11 @@ def judge(record: Mapping[str, Any], mapping: InputMapping, record_ms: int) -> E
     if isinstance(value, Flaw):
         return value
     name, event_id = pick(record, mapping.names("event_id"))
-    if event_id is None or event_id == "":
-        return Event(user_id, item_id, kind, ts_ms, value)
-    event_id = judge_id(name, event_id, RejectCode.wrong_type)
+    event_id = None if event_id is None or event_id == "" else judge_id(name, event_id, RejectCode.wrong_type)
     if isinstance(event_id, Flaw):
         return event_id
-    return Event(user_id, item_id, kind, ts_ms, value, event_id)
+    slate, slot = (pick(record, mapping.names(ours))[1] for ours in SLATE_FIELDS)
+    return Event(user_id, item_id, kind, ts_ms, value, event_id, slate_hash(slate), slate_slot(slot))
 
 
 def judge_id(name: str, value: Any, missing: RejectCode) -> str | Flaw:

@@ -62,6 +62,11 @@ def question_channel(prefix: str) -> str:
     return f"{prefix}ask"
 
 
+def waiting_channel(prefix: str) -> str:
+    """Return the channel on which workers say how much work waits (`millstream.agents.abreast`)."""
+    return f"{prefix}waiting"
+
+
 def reply_key(prefix: str, name: str) -> str:
     """Return the key of the list at which whoever asked under this name waits."""
     return f"{prefix}answer:{name}"

@@ -51,9 +51,17 @@ __all__ = [
 
 DEFAULT_FILE = "millstream.toml"
 _LISTS = (("main",), ("main", "buy"))
-_MAY_BE_NONE = {"dedupe_events", "first_trained", "kept_off_s", "shared_repeats", "shared_choices"}
+_MAY_BE_NONE = {
+    "dedupe_events",
+    "first_trained",
+    "kept_off_s",
+    "shared_repeats",
+    "shared_choices",
+    "shown_kept_off_s",
+}
 _MOST_WEIGHT = 15.0
 """Of a kind of event: a history keeps weights below 16."""
+_MOST_DIVERSITY = 20.0
 
 
 def _topic_name(name: str) -> str:
@@ -123,6 +131,10 @@ def _sizes(learning: LearningConfig) -> LearningConfig:
             wrong[name] = (value, f"must be above 0 and at most {_MOST_WEIGHT:g}")
         elif name == "shared_repeats" and value > MOST_SHARED_REPEATS:
             wrong[name] = (value, f"must be at most {MOST_SHARED_REPEATS}; 0 lets every choice count")
+        elif name == "exploration" and not 0 <= value < 1:
+            wrong[name] = (value, "must be from 0 to below 1")
+        elif name == "diversity" and not 0 <= value <= _MOST_DIVERSITY:
+            wrong[name] = (value, f"must be from 0 to {_MOST_DIVERSITY:g}")
         elif name == "rating_slope" and not 0 <= value <= _MOST_WEIGHT:
             wrong[name] = (value, f"must be from 0 to {_MOST_WEIGHT:g}")
     for name, cap in (("max_neighbours", learning.max_neighbours), ("max_consumed", learning.max_consumed)):

@@ -198,7 +198,12 @@ ids = st.one_of(
     st.none(), st.text(max_size=70), st.integers(), st.floats(), st.booleans(), st.lists(st.integers(), max_size=1)
 )
 events = st.dictionaries(
-    st.sampled_from(["user_id", "user", "item_id", "item", "kind", "type", "ts_ms", "ts", "value", "rating", "x"]),
+    st.sampled_from(
+        [
+            *("user_id", "user", "item_id", "item", "kind", "type", "ts_ms", "ts", "value", "rating", "x"),
+            *("slate_id", "position"),
+        ]
+    ),
     st.one_of(
         ids, st.sampled_from(["click", "view", "query", "Buy", NOW_MS, NOW_MS // 1000, float(NOW_MS), -0.0, 3, 4.5])
     ),
@@ -226,6 +231,9 @@ def test_short_way_agrees_with_the_rules(several: list[dict[str, Any]], record_m
     assert columns.ts_ms.tolist() == [event.ts_ms for event in expected]
     assert columns.values.tobytes() == np.array([event.value for event in expected], dtype=np.float64).tobytes()
     assert [reject.code for reject in rejects] == [flaw.code.value for flaw in judged if isinstance(flaw, Flaw)]
+    slates, slots = [event.slate for event in expected], [event.slot for event in expected]
+    assert slates == ([0] * len(expected) if columns.slates is None else columns.slates.tolist())
+    assert slots == ([-1] * len(expected) if columns.slots is None else columns.slots.tolist())
 
 
 garbage = st.one_of(

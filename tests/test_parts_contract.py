@@ -64,7 +64,20 @@ def log() -> InteractionColumns:
     """1,200 events of 80 users on 90 items, of many kinds: more of everything than the caps allow."""
     log = random_log(1_200, users=80, items=90, seed=11)
     turn = np.arange(len(log)) % 20
-    kinds = np.select([turn == 19, turn < 5, turn < 8], [Kind.dismiss, Kind.rating, Kind.purchase], log.kinds)
+    kinds = np.select(
+        [turn == 19, turn < 5, turn < 8, (turn >= 10) & (turn < 14)],
+        [Kind.dismiss, Kind.rating, Kind.purchase, Kind.impression],
+        log.kinds,
+    )
+    # of a slate of four, the last is chosen
+    before = np.arange(len(log)) - np.select([(turn > 10) & (turn < 14), turn == 14], [turn - 10, 1], 0)
+    log = replace(
+        log,
+        user_ids=[log.user_ids[row] for row in before.tolist()],
+        item_ids=[log.item_ids[row] for row in np.where(turn == 14, before, np.arange(len(log))).tolist()],
+        slates=np.where((turn >= 10) & (turn < 15), 1 + np.arange(len(log)) // 20, 0).astype(np.uint32),
+        slots=np.where((turn >= 10) & (turn < 14), turn - 10, -1).astype(np.int16),
+    )
     event_ids = [f"e{number % 1_100}" if number % 2 else None for number in range(len(log))]
     values = np.where(turn < 4, 1.0 + turn, np.nan)
     return replace(log, kinds=kinds.astype(np.int8), values=values, event_ids=event_ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,16 +20,25 @@ _part = st.floats(-1e6, 1e6, width=32)
 
 
 def written(
-    ids: list[str], item: NDArray[np.int32], parts: NDArray[np.float32], via: NDArray[np.int32]
+    ids: list[str],
+    item: NDArray[np.int32],
+    parts: NDArray[np.float32],
+    via: NDArray[np.int32],
+    propensity: NDArray[np.float32] | None = None,
 ) -> list[list[list[object]]]:
     """Return each list as JSON reads it; the writer must keep to the room it was given."""
     names = JsonIds(Vocabulary("items", len(ids), ids))
     names.catch_up()
     size = room(item.shape[1], names.longest)
     out, lengths = np.zeros((len(item), size), np.uint8), np.zeros(len(item), np.int64)
-    write_lists(item, parts, via, names.text, names.begins, names.ends, out, lengths)
+    likely = no_chance(item) if propensity is None else propensity
+    write_lists(item, parts, via, likely, names.text, names.begins, names.ends, out, lengths)
     assert (lengths <= size).all()
     return [json.loads(out[row, :end].tobytes()) for row, end in enumerate(lengths.tolist())]
+
+
+def no_chance(item: NDArray[np.int32]) -> NDArray[np.float32]:
+    return np.full(item.shape, np.nan, np.float32)
 
 
 @settings(deadline=None)
@@ -40,17 +50,20 @@ def test_what_is_written_reads_back(ids: list[str], data: st.DataObject) -> None
     of_a_place = st.lists(_part, min_size=len(GROUPS), max_size=len(GROUPS))
     parts = np.array([data.draw(st.lists(of_a_place, min_size=3, max_size=3))], np.float32)
     via = np.array([[data.draw(st.integers(-1, len(ids) - 1)) for _ in range(3)]], np.int32)
-    (places,) = written(ids, item, parts, via)
+    propensity = np.array([[data.draw(st.sampled_from([np.nan, 1.0, 0.9, 0.0025])) for _ in range(3)]], np.float32)
+    (places,) = written(ids, item, parts, via, propensity)
     for place, at in zip(places, range(3), strict=True):
         rounded = np.round(parts[0, at].astype(np.float64), 5)
-        evidence = {"together": ids[via[0, at]] if via[0, at] >= 0 else "", "yours": ids[item[0, at]]}
+        evidence = {"together": ids[via[0, at]] if via[0, at] >= 0 else ""}
+        evidence |= dict.fromkeys(("yours", "dismissed", "ignored"), ids[item[0, at]])
         expected = [
             [group, value, evidence.get(group, "")]
             for group, value in zip(GROUPS, rounded.tolist(), strict=True)
             if value != 0
         ]
-        item_id, score, reasons, propensity = place
-        assert (item_id, propensity) == (ids[item[0, at]], None)
+        item_id, score, reasons, likely = place
+        assert item_id == ids[item[0, at]]
+        assert likely == (None if np.isnan(propensity[0, at]) else pytest.approx(propensity[0, at], abs=1e-5))
         assert [reason[::2] for reason in reasons] == [reason[::2] for reason in expected]
         np.testing.assert_allclose([reason[1] for reason in reasons], [reason[1] for reason in expected], atol=1.1e-5)
         np.testing.assert_allclose(score, sum(reason[1] for reason in reasons), rtol=1e-12, atol=1e-9)
@@ -65,7 +78,9 @@ def test_numbers_are_written_short_and_whole() -> None:
     names.catch_up()
     item = np.zeros((1, len(values)), np.int32)
     out, lengths = np.zeros((1, room(len(values), names.longest)), np.uint8), np.zeros(1, np.int64)
-    write_lists(item, parts, np.full_like(item, -1), names.text, names.begins, names.ends, out, lengths)
+    write_lists(
+        item, parts, np.full_like(item, -1), no_chance(item), names.text, names.begins, names.ends, out, lengths
+    )
     text = out[0, : lengths[0]].tobytes().decode()
     assert [each.split(",")[1] for each in text.split('["i",')[1:]][:1] == ['[["popular"']
     scores = [each.split(",")[0] for each in text.split('["i",')[1:]]

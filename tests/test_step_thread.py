@@ -180,6 +180,20 @@ async def test_a_call_is_answered_between_two_slices_of_a_chunk() -> None:
         assert 0 < await seen < 100
 
 
+async def test_what_is_left_of_the_batch_under_way_counts_as_work_that_waits() -> None:
+    """At 1 ms an event: eight events are learned, and twelve more of the batch wait, and the five that are asked of."""
+    waits: list[float] = []
+    step = FakeStep(event_ms=1.0)
+    async with running(step, slice_ms=10.0) as run:
+        submit(run, chunk(["a"] * 8), records=8)
+        await run.thread.call(lambda step: None)
+        step.before = lambda: waits.append(run.thread.behind_s(5))
+        submit(run, chunk(["b"] * 20, start=8), records=20)
+        await run.thread.stop()
+        assert run.thread.behind_s(5) == pytest.approx(0.005)
+    assert waits == pytest.approx([0.025, 0.015])
+
+
 async def test_what_a_call_raises_is_raised_to_its_asker_alone() -> None:
     """A question that fails leaves the thread learning."""
     async with running(FakeStep()) as run:

@@ -48,7 +48,7 @@ def learn_as_far_as(m: Model, b: Bench, e: Events, items: int, exclude: bool, la
         weight = e.weight[at] * rating_weight(m.ratings, user, e.rating[at])
         if m.popularity.facts[item, EVENTS] > 0:
             rank_as_far_as(m, b, user, item, ts_ms, weight, seq, exclude, last)
-        _one_event(m, b, user, item, ts_ms, weight, e.bought[at], seq, items, exclude, False, measured, at)
+        _one_event(m, b, user, item, ts_ms, weight, e.bought[at], e.slate[at], seq, items, exclude, False, measured, at)
         rate(m.ratings, user, e.rating[at])
 
 
@@ -122,11 +122,13 @@ def _events(step: Step, columns: InteractionColumns, before: int) -> Events:
         user=np.where(TEACHING[columns.kinds], step.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32),
         item=step.items.rows(columns.item_ids),
         ts_ms=columns.ts_ms,
-        away=np.zeros(len(columns), np.int8),
+        deed=np.zeros(len(columns), np.int8),
         weight=kind_weights(step.config)[columns.kinds],
         bought=columns.kinds == Kind.purchase,
         kept_off=np.zeros(len(columns), np.bool_),
         rating=ratings_of(columns),
+        slate=np.zeros(len(columns), np.uint32),
+        slot=np.full(len(columns), -1, np.int16),
         seq=np.arange(before + 1, before + 1 + len(columns)),
         listed=np.full(len(columns), -1),
     )

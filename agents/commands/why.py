@@ -22,6 +22,7 @@ _SAID: dict[KeptOff, str] = {
     "unavailable": "the catalogue has withdrawn it",
     "hidden": "the user hid it",
     "chosen_before": "the user chose or bought it, and such are left out",
+    "shown": "the user was shown it lately, and such are left out",
     "not_shortlisted": "it may be shown, but others were found first",
 }
 

@@ -124,6 +124,7 @@ class WhyOut(BaseModel):
             description="Everything that keeps it from being a candidate. unknown_item: neither an event nor the "
             "catalogue names it. never_chosen: nobody has chosen it yet. unavailable: the catalogue has withdrawn it. "
             "hidden: the user hid it. chosen_before: the user chose or bought it, and such are left out here. "
+            "shown: the user was shown it lately, and such are left out here. "
             "not_shortlisted: it may be shown, but others were found first."
         ),
     ]
