@@ -1,14 +1,8 @@
 """Impressions: what a user was shown and has not chosen, on which slate and at which place of it.
 
-Two things are learned from them, in the softmax in which the blend learns from a choice, and beside it:
-
-- A choice made on a slate was made among what was looked at there: `P(j) ∝ exp(s_j + o(place of j))`. The offset o of
-  each place, and that of not being on the slate, is what the place does to a choice, whatever stands there. Lists are
-  made without it: position bias as a feature of training that is constant at serving (PAL, Guo et al. 2019), under the
-  examination hypothesis (Craswell et al. 2008). So what was shown and not chosen is a negative the more, the more it
-  was looked at; what was not shown is hardly one.
-- What was shown and passed over sinks: `s_j -= θ · ln(1 + a_j)`, a_j how often it was ignored, each time counted as
-  much as its place is looked at, `exp(min(0, o))`, and half as much after `HALF_LIFE_S`.
+What is learned from them, `impressions_learning` says; here is what is kept and read. What was shown and passed over
+sinks: `s_j -= θ · ln(1 + a_j)`, a_j how often it was ignored, each time counted as much as its place is looked at,
+`exp(min(0, o))`, and half as much after `HALF_LIFE_S`.
 
 The latest `PLACES` items of a user are remembered. A user without impressions costs eight bytes.
 """
@@ -21,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arena import Arena
-from .blend import ONE, ZERO, Workspace
+from .blend import ONE, ZERO
 from .compiled import kernel
 from .decay import decay
 from .histories import is_behind, seconds
@@ -38,14 +32,9 @@ SIZE_CLASS = 2
 """Of their block: 2 units of 16."""
 SLOTS = 32
 """Places of a slate that have an offset of their own; those further down share the last one's."""
-UNSHOWN = SLOTS
-"""The offset of not being on the slate."""
-JOIN_WITHIN_S = 3600
-"""A choice so long after its item was shown was made there."""
 HALF_LIFE_S = 24 * 3600.0
 START = np.float32(0.3)
 """What θ begins at."""
-RATE, FIRST_SQUARE = np.float32(0.05), np.float32(0.1)
 WHOLE = 16
 """Parts of one time ignored."""
 NO_SLATE = 0
@@ -72,8 +61,11 @@ class Impressions(NamedTuple):
     slab: NDArray[np.int64]
     slab_dirty: NDArray[np.uint8]
     offset: NDArray[np.float32]
-    """By place of a slate, that of the first is 0 for good, and last `UNSHOWN`; shape (SLOTS + 1,)."""
+    """o, by place of a slate; that of the first is 0 for good; shape (SLOTS,)."""
     offset_square: NDArray[np.float32]
+    trust: NDArray[np.float32]
+    """κ less 1, shape (1,)."""
+    trust_square: NDArray[np.float32]
     sinking: NDArray[np.float32]
     """What θ has learned beyond `START`, shape (1,)."""
     sinking_square: NDArray[np.float32]
@@ -103,8 +95,10 @@ def impressions(arena: Arena, users: Vocabulary, barred_s: int) -> Impressions:
         unit_dirty=cells.dirty,
         slab=slab[0],
         slab_dirty=slab_table.dirty,
-        offset=learned.array("offset", np.float32, SLOTS + 1)[0],
-        offset_square=learned.array("offset_square", np.float32, SLOTS + 1)[0],
+        offset=learned.array("offset", np.float32, SLOTS)[0],
+        offset_square=learned.array("offset_square", np.float32, SLOTS)[0],
+        trust=learned.array("trust", np.float32),
+        trust_square=learned.array("trust_square", np.float32),
         sinking=learned.array("sinking", np.float32),
         sinking_square=learned.array("sinking_square", np.float32),
         learned=learned.array("learned", np.int64),
@@ -120,9 +114,9 @@ def show(im: Impressions, user: int, item: int, ts_ms: int, slate: int, slot: in
     Nothing changes where it was shown later already, or is said to be shown on the same slate twice. Without a slate it
     is not known to have been on one of our lists, so that passing it over says nothing.
     """
-    at = _find(im, user, item)
+    at = find_shown(im, user, item)
     if at >= 0:
-        unit, cell = _cell(im, user, at)
+        unit, cell = cell_at(im, user, at)
         again = slate != NO_SLATE and im.slate[unit, cell] == slate
         if again or is_behind(im.second[unit, cell], ts_ms):
             return
@@ -130,7 +124,7 @@ def show(im: Impressions, user: int, item: int, ts_ms: int, slate: int, slot: in
         if im.block[user] == 0 and not _begin(im, user):
             return
         at = _oldest(im, user)
-        unit, cell = _cell(im, user, at)
+        unit, cell = cell_at(im, user, at)
         im.item[unit, cell] = item + 1
         im.ignored[unit, cell] = 0
     im.second[unit, cell] = seconds(ts_ms)
@@ -144,16 +138,16 @@ def show(im: Impressions, user: int, item: int, ts_ms: int, slate: int, slot: in
 @kernel
 def looked_at(im: Impressions, slot: int) -> int:
     """Return how much a place of a slate is looked at beside its first one, in parts of `WHOLE`, at least 1."""
-    share = np.exp(min(ZERO, im.offset[_slot(slot)]))
+    share = np.exp(min(ZERO, im.offset[slot_of(slot)]))
     return int(max(1, int(np.float32(WHOLE) * share + np.float32(0.5))))
 
 
 @kernel
 def take_up(im: Impressions, user: int, item: int, ts_ms: int) -> None:
     """Forget that `item` was shown: the user has chosen it, at `ts_ms`, unless it was shown since."""
-    at = _find(im, user, item)
+    at = find_shown(im, user, item)
     if at >= 0:
-        unit, cell = _cell(im, user, at)
+        unit, cell = cell_at(im, user, at)
         if not is_behind(im.second[unit, cell], ts_ms):
             _clear(im, unit, cell)
 
@@ -165,21 +159,21 @@ def sink(
     """Take from the scores of `items[:n]` what having been ignored takes, as of `now_ms`."""
     if im.block[user] > 0:
         for at in range(PLACES):
-            unit, cell = _cell(im, user, at)
+            unit, cell = cell_at(im, user, at)
             if im.item[unit, cell] > 0:
                 place = place_of(im.item[unit, cell] - 1, items, n)
                 if place >= 0:
-                    scores[place] -= _theta(im) * _ignored(im, unit, cell, int(NO_SLATE), now_ms)
+                    scores[place] -= theta(im) * ignored_at(im, unit, cell, int(NO_SLATE), now_ms)
 
 
 @kernel
 def sunk(im: Impressions, user: int, item: int, now_ms: int) -> np.float32:
     """Return what having been ignored takes from the score of `item`, 0 where it was not."""
-    at = _find(im, user, item)
+    at = find_shown(im, user, item)
     if at < 0:
         return ZERO
-    unit, cell = _cell(im, user, at)
-    return _theta(im) * _ignored(im, unit, cell, int(NO_SLATE), now_ms)
+    unit, cell = cell_at(im, user, at)
+    return theta(im) * ignored_at(im, unit, cell, int(NO_SLATE), now_ms)
 
 
 @kernel
@@ -187,7 +181,7 @@ def bar_shown(im: Impressions, s: Scratch, user: int, now_ms: int) -> None:
     """Keep off the shortlist what the user was shown so lately that the settings say so."""
     if im.barred_s[0] > 0 and im.block[user] > 0:
         for at in range(PLACES):
-            unit, cell = _cell(im, user, at)
+            unit, cell = cell_at(im, user, at)
             if im.item[unit, cell] > 0 and _is_barred(im, unit, cell, now_ms):
                 bar(s, im.item[unit, cell] - 1)
 
@@ -195,100 +189,50 @@ def bar_shown(im: Impressions, s: Scratch, user: int, now_ms: int) -> None:
 @kernel
 def was_shown(im: Impressions, user: int, item: int, now_ms: int) -> bool:
     """Tell whether `item` is kept off the user's lists since they were shown it."""
-    at = _find(im, user, item)
+    at = find_shown(im, user, item)
     if at < 0 or im.barred_s[0] == 0:
         return False
-    unit, cell = _cell(im, user, at)
+    unit, cell = cell_at(im, user, at)
     return _is_barred(im, unit, cell, now_ms)
 
 
 @kernel
-def learn_from_shown(
-    im: Impressions,
-    w: Workspace,
-    user: int,
-    slate: int,
-    now_ms: int,
-    items: NDArray[np.int32],
-    scores: NDArray[np.float32],
-    n: int,
-    target: int,
-    weight: np.float32,
-) -> None:
-    """Learn what places and being ignored do to a choice; leave in `scores` what the blend is to learn from.
-
-    The user chose `items[target]` of `items[:n]`, on the slate of that name (0: they did not say); `scores` are as
-    lists have them. Where the choice was made on a slate they become those with the offsets of its places. A step of
-    `weight` 0 is none.
-    """
-    if im.block[user] == 0:
-        return
-    slots = w.teaching  # until `learn`, which writes them anew, it is free, and so is `w.delta`
-    on = _slate_of(im, user, items[target], slate, now_ms)
-    if on != NO_SLATE:
-        for k in range(n):
-            slots[k] = UNSHOWN
-    for at in range(PLACES):
-        unit, cell = _cell(im, user, at)
-        place = place_of(im.item[unit, cell] - 1, items, n) if im.item[unit, cell] > 0 else -1
-        if place >= 0 and on != NO_SLATE and im.slate[unit, cell] == on:
-            slots[place] = _slot(im.slot[unit, cell])
-            now = _ignored(im, unit, cell, int(NO_SLATE), now_ms)
-            scores[place] += _theta(im) * (now - _ignored(im, unit, cell, on, now_ms))
-    if on != NO_SLATE:
-        for k in range(n):
-            scores[k] += im.offset[slots[k]]
-    if weight > ZERO:
-        _step(im, w, user, on, slots, now_ms, items, scores, n, target, weight)
+def cell_at(im: Impressions, user: int, at: int) -> tuple[int, int]:
+    """Return the unit and the cell of a place of a user who has a block."""
+    return int(im.block[user] - 1 + at // UNIT), int(at % UNIT)
 
 
 @kernel
-def _step(
-    im: Impressions,
-    w: Workspace,
-    user: int,
-    on: int,
-    slots: NDArray[np.int32],
-    now_ms: int,
-    items: NDArray[np.int32],
-    scores: NDArray[np.float32],
-    n: int,
-    target: int,
-    weight: np.float32,
-) -> None:
-    """Take one step of Adagrad uphill, by softmax cross-entropy over the shortlist, as the blend does."""
-    highest = scores[0]
-    for k in range(1, n):
-        highest = max(highest, scores[k])
-    total = ZERO
-    for k in range(n):
-        w.delta[k] = np.exp(scores[k] - highest)
-        total += w.delta[k]
-    for k in range(n):
-        w.delta[k] = -w.delta[k] / total
-    w.delta[target] += ONE
-    gradient = ZERO
-    for at in range(PLACES):
-        unit, cell = _cell(im, user, at)
-        place = place_of(im.item[unit, cell] - 1, items, n) if im.item[unit, cell] > 0 else -1
-        if place >= 0:
-            gradient -= w.delta[place] * _ignored(im, unit, cell, on, now_ms)
-    gradient *= weight
-    im.sinking_square[0] += gradient * gradient
-    im.sinking[0] += RATE * gradient / np.sqrt(FIRST_SQUARE + im.sinking_square[0])
-    im.sinking[0] = max(-START, im.sinking[0])  # what is ignored never rises for it
-    im.learned_dirty[0] = 1
-    if on != NO_SLATE:
-        im.learned[0] += 1
-        for slot in range(1, SLOTS + 1):
-            gradient = ZERO
-            for k in range(n):
-                if slots[k] == slot:
-                    gradient += w.delta[k]
-            gradient *= weight
-            if gradient != ZERO:
-                im.offset_square[slot] += gradient * gradient
-                im.offset[slot] += RATE * gradient / np.sqrt(FIRST_SQUARE + im.offset_square[slot])
+def find_shown(im: Impressions, user: int, item: int) -> int:
+    """Return the place of `item` among what the user was shown, or -1."""
+    if im.block[user] > 0:
+        for at in range(PLACES):
+            unit, cell = cell_at(im, user, at)
+            if im.item[unit, cell] == item + 1:
+                return at
+    return -1
+
+
+@kernel
+def slot_of(slot: int) -> int:
+    """Return which offset a place of a slate has; one that is not known has the first one's."""
+    return int(min(SLOTS - 1, max(0, slot)))
+
+
+@kernel
+def theta(im: Impressions) -> np.float32:
+    """Return θ, at least 0."""
+    return np.float32(START + im.sinking[0])
+
+
+@kernel
+def ignored_at(im: Impressions, unit: int, cell: int, on: int, now_ms: int) -> np.float32:
+    """Return ln(1 + times ignored) as of `now_ms`; on the slate `on` it is not ignored yet."""
+    parts = int(im.ignored[unit, cell])
+    if on != NO_SLATE and im.slate[unit, cell] == on:
+        parts = max(0, parts - looked_at(im, im.slot[unit, cell]))
+    since_s = now_ms / 1000.0 - im.second[unit, cell]
+    return np.float32(np.log(ONE + np.float32(parts) / np.float32(WHOLE) * decay(since_s, HALF_LIFE_S)))
 
 
 @kernel
@@ -296,7 +240,7 @@ def drop_shown(im: Impressions, gone: NDArray[np.bool_], user: int) -> None:
     """Forget what the user was shown of the items that are `gone`, shape (items,)."""
     if im.block[user] > 0:
         for at in range(PLACES):
-            unit, cell = _cell(im, user, at)
+            unit, cell = cell_at(im, user, at)
             if im.item[unit, cell] > 0 and gone[im.item[unit, cell] - 1]:
                 _clear(im, unit, cell)
 
@@ -319,7 +263,7 @@ def _begin(im: Impressions, user: int) -> bool:
     im.block[user] = first + 1
     im.row_dirty[user] = 1
     for at in range(PLACES):
-        unit, cell = _cell(im, user, at)
+        unit, cell = cell_at(im, user, at)
         _clear(im, unit, cell)
     return True
 
@@ -335,65 +279,16 @@ def _clear(im: Impressions, unit: int, cell: int) -> None:
 
 
 @kernel
-def _cell(im: Impressions, user: int, at: int) -> tuple[int, int]:
-    return int(im.block[user] - 1 + at // UNIT), int(at % UNIT)
-
-
-@kernel
-def _find(im: Impressions, user: int, item: int) -> int:
-    if im.block[user] > 0:
-        for at in range(PLACES):
-            unit, cell = _cell(im, user, at)
-            if im.item[unit, cell] == item + 1:
-                return at
-    return -1
-
-
-@kernel
 def _oldest(im: Impressions, user: int) -> int:
     """Return the first empty place, else that of what was shown longest ago."""
     oldest, since = 0, np.int64(2**40)
     for at in range(PLACES):
-        unit, cell = _cell(im, user, at)
+        unit, cell = cell_at(im, user, at)
         if im.item[unit, cell] == 0:
             return at
         if np.int64(im.second[unit, cell]) < since:
             oldest, since = at, np.int64(im.second[unit, cell])
     return oldest
-
-
-@kernel
-def _slot(slot: int) -> int:
-    """Return which offset a place of a slate has; one that is not known has the first one's."""
-    return int(min(SLOTS - 1, max(0, slot)))
-
-
-@kernel
-def _slate_of(im: Impressions, user: int, item: int, slate: int, now_ms: int) -> int:
-    """Return the slate on which the user chose `item` at `now_ms`, 0 for none; `slate` is the one they say, if any."""
-    at = _find(im, user, item)
-    if at < 0:
-        return int(NO_SLATE)
-    unit, cell = _cell(im, user, at)
-    since_s = seconds(now_ms) - np.int64(im.second[unit, cell])
-    if since_s < 0 or since_s > JOIN_WITHIN_S or (slate != NO_SLATE and slate != im.slate[unit, cell]):
-        return int(NO_SLATE)
-    return int(im.slate[unit, cell])
-
-
-@kernel
-def _theta(im: Impressions) -> np.float32:
-    return START + im.sinking[0]
-
-
-@kernel
-def _ignored(im: Impressions, unit: int, cell: int, on: int, now_ms: int) -> np.float32:
-    """Return ln(1 + times ignored) as of `now_ms`; on the slate `on` it is not ignored yet."""
-    parts = int(im.ignored[unit, cell])
-    if on != NO_SLATE and im.slate[unit, cell] == on:
-        parts = max(0, parts - looked_at(im, im.slot[unit, cell]))
-    since_s = now_ms / 1000.0 - im.second[unit, cell]
-    return np.log(ONE + np.float32(parts) / np.float32(WHOLE) * decay(since_s, HALF_LIFE_S))
 
 
 @kernel

@@ -21,7 +21,8 @@ from .consumed import consume, has_consumed, held
 from .covisitation import covisit
 from .dismissals import Dismissals, pushed_down, put_away, take_back
 from .histories import Histories, chosen_since, drop_items, find, present_ms, remember, remember_late, reside
-from .impressions import SHOWN, Impressions, learn_from_shown, show, sunk, take_up
+from .impressions import SHOWN, Impressions, show, sunk, take_up
+from .impressions_learning import learn_from_shown
 from .influence import charge, is_shared
 from .interest import BLOCK, collect, welcome
 from .measured import Measured

@@ -140,7 +140,7 @@ def _write_reason(
 
 
 @kernel
-def _units(part: float) -> int:
+def _units(part: float | np.float32) -> int:
     return int(np.rint(np.float64(part) * UNITS))
 
 

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 from logs import START_MS, chunk_of, columns_of, random_log
 from numpy.typing import NDArray
+from pages import LOOKED_AT, Pages
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.impressions import (
     HALF_LIFE_S,
-    JOIN_WITHIN_S,
     PLACES,
     SLOTS,
     START,
-    UNSHOWN,
     WHOLE,
     sunk,
     was_shown,
 )
+from millstream.online_learning.impressions_learning import JOIN_WITHIN_S
 from millstream.online_learning.step import Step
 from millstream.online_learning.why import why
 from millstream.schemas.columns import InteractionColumns
@@ -28,6 +28,7 @@ from millstream.schemas.records import Kind, Slate
 from millstream.schemas.slate_places import slate_hash
 
 CONFIG = LearningConfig(max_users=64, max_items=64, neighbours_per_item=16, list_length=30)
+SHOP = LearningConfig(max_users=1_000, max_items=1_000)
 LOG = random_log(600, users=20, items=30, seed=5)
 QUIET = replace(LOG, ts_ms=START_MS + 1_000 * np.arange(600), as_of_ms=START_MS + 1_000 * np.arange(600))
 
@@ -185,13 +186,13 @@ def test_a_choice_is_joined_to_the_slate_it_was_made_on() -> None:
     assert (offsets_after([("1", "elsewhere", 1)]) == 0).all()
 
 
-def test_the_place_of_a_choice_rises_and_that_of_what_was_not_shown_falls() -> None:
-    """The first place is what the others are measured by."""
+def test_the_place_of_a_choice_rises_beside_those_that_were_passed_over() -> None:
+    """The first place is what the others are measured by; those of no item shown stay as they are."""
     offset = offsets_after([("1", "", 5.0)])
     assert offset[0] == 0
     assert offset[1] > 0
     assert offset[2] < 0
-    assert offset[UNSHOWN] < offset[2]
+    assert (offset[3:] == 0).all()
 
 
 def test_a_choice_elsewhere_teaches_no_place() -> None:
@@ -238,3 +239,16 @@ def test_a_snapshot_from_before_there_were_impressions_goes_on() -> None:
     step = Step.load(CONFIG, old)
     assert step.state_hash() == learned().state_hash()
     happens(step, "u1", ids(shown_list(step))[:3], slate="a")
+
+
+def test_position_bias_is_recovered_from_a_simulated_shop() -> None:
+    """How much each place is looked at, by what was chosen on 4,000 pages: ln within .3 of the truth (root mean
+    square) and within .6 at each place; and the lists suit their users as well as those of who hears of no page."""
+    told, untold = Pages(Step(SHOP)), Pages(Step(SHOP), told=False)
+    for pages in (told, untold):
+        pages.warm_up(5_000)
+        pages.show(4_000)
+    error = told.step.model.impressions.offset[1 : len(LOOKED_AT)] - np.log(LOOKED_AT[1:])
+    assert np.sqrt(np.mean(error**2)) < 0.3
+    assert np.abs(error).max() < 0.6
+    assert told.worth() > 0.95 * untold.worth()
