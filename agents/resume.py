@@ -54,12 +54,15 @@ def resume(config: LearningConfig, store: Store, inputs: Sequence[str] = (INTERA
     One that cannot be read is named in the log, and the one before is used. Raises `SnapshotUnusable`.
     """
     refused: UnreadableSnapshot | None = None
-    for point in reversed(points(store)):
+    listed = points(store)
+    for point in reversed(listed):
         place = f"{store.address}/{point.name}"
         try:
             saved = open_snapshot(store, point.name)
             step = Step.load(config, saved, inputs)
         except UnreadableSnapshot as error:
+            if {each.name for each in listed} - set(store.names()):
+                return resume(config, store, inputs)  # whoever leads has newer ones, and removed those of before
             refused = error
             _log.error("%s", error)
             continue

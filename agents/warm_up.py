@@ -21,10 +21,12 @@ def compile_kernels() -> None:
     Takes about a minute the first time on a machine, about a second later.
     """
     events = 128  # each of another user and item: more than the step has rows for, so that it forgets of both
+    kinds = np.full(events, int(Kind.click), np.int8)
+    kinds[-1] = Kind.alias  # of the user who came before
     columns = InteractionColumns(
         user_ids=[f"u{number}" for number in range(events)],
-        item_ids=[f"i{number}" for number in range(events)],
-        kinds=np.full(events, int(Kind.click), np.int8),
+        item_ids=[*(f"i{number}" for number in range(events - 1)), f"u{events - 2}"],
+        kinds=kinds,
         ts_ms=np.arange(events, dtype=np.int64) + 1_700_000_000_000,
         values=np.full(events, np.nan),
         as_of_ms=np.arange(events, dtype=np.int64) + 1_700_000_000_000,
@@ -33,7 +35,7 @@ def compile_kernels() -> None:
     step = Step(LearningConfig(max_users=16, max_items=16))
     step.apply(Chunk(INTERACTIONS, 0, 0, events, columns)).encoded(0)
     step.relist([NOBODY]).encoded(0)
-    why(step, NOBODY, "i127", MAIN)
+    why(step, NOBODY, "i126", MAIN)
     step.similar.changed(events).encoded(0)
     step.in_category.of(step.in_category.names()).encoded(0)
     step.state_hash()

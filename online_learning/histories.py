@@ -29,7 +29,7 @@ _MOST_THIS_SESSION = 255
 
 
 class Histories(NamedTuple):
-    """Arrays by user row, written by `remember`, `remember_late`, `drop_items` alone. A place takes 19 bytes."""
+    """Arrays by user row, written by `remember`, `remember_late`, `adopt`, `drop_items`. A place takes 19 bytes."""
 
     item: NDArray[np.int32]
     """Item rows, newest first, shape (users, length)."""
@@ -164,7 +164,7 @@ def remember(
         place = min(h.held[user], h.item.shape[1] - 1)
         h.held[user] = place + 1
     for at in range(place, 0, -1):
-        _move(h, user, at - 1, at)
+        _move(h, user, at - 1, user, at)
     h.item[user, 0] = item
     h.second[user, 0] = seconds(ts_ms)
     h.times[user, 0] = times
@@ -217,7 +217,7 @@ def remember_late(
         place = min(h.held[user], length - 1)
         h.held[user] = place + 1
     for at in range(place, to, -1):
-        _move(h, user, at - 1, at)
+        _move(h, user, at - 1, user, at)
     h.item[user, to] = item
     h.second[user, to] = second
     h.times[user, to] = min(_MOST_TIMES, times + 1)
@@ -230,17 +230,66 @@ def remember_late(
     h.quiet[user, to] = quiet
 
 
+@kernel
+def adopt(h: Histories, other: int, place: int, user: int) -> None:
+    """Take what stands at a place of another user's history into the user's, where its time puts it.
+
+    An item that both chose keeps the later time, and counts as often as by both.
+    """
+    item, second, length = h.item[other, place], h.second[other, place], h.item.shape[1]
+    known = find(h, user, item)
+    if known >= 0:
+        _add_up(h, other, place, user, known)
+        if h.second[user, known] >= second:
+            return
+        for at in range(known, h.held[user] - 1):
+            _move(h, user, at + 1, user, at)
+        h.held[user] -= 1
+    to = 0
+    while to < h.held[user] and h.second[user, to] >= second:
+        to += 1
+    if to == length:
+        return
+    h.held[user] = min(length, h.held[user] + 1)
+    for at in range(h.held[user] - 1, to, -1):
+        _move(h, user, at - 1, user, at)
+    _move(h, other, place, user, to)
+    h.dirty[user] = 1
+
+
 @inlined
-def _move(h: Histories, user: int, from_: int, to: int) -> None:
-    """Copy what stands at one place to another."""
-    h.item[user, to] = h.item[user, from_]
-    h.second[user, to] = h.second[user, from_]
-    h.times[user, to] = h.times[user, from_]
-    h.interval_s[user, to] = h.interval_s[user, from_]
-    h.this_session[user, to] = h.this_session[user, from_]
-    h.weight[user, to] = h.weight[user, from_]
-    h.owed[user, to] = h.owed[user, from_]
-    h.quiet[user, to] = h.quiet[user, from_]
+def _add_up(h: Histories, other: int, place: int, user: int, known: int) -> None:
+    """Let both places of one item say how often both users chose it, at what weight, and how regularly."""
+    times = min(_MOST_TIMES, int(h.times[other, place]) + int(h.times[user, known]))
+    session = min(_MOST_THIS_SESSION, int(h.this_session[other, place]) + int(h.this_session[user, known]))
+    weight = max(h.weight[other, place], h.weight[user, known])
+    owed = max(h.owed[other, place], h.owed[user, known])
+    last = max(np.int64(h.second[other, place]), np.int64(h.second[user, known]))
+    span_s = np.float32(0.0)
+    for who, at in ((other, place), (user, known)):
+        since_first = h.interval_s[who, at] * np.float32(h.times[who, at] - 1)
+        span_s = max(span_s, np.float32(last - np.int64(h.second[who, at])) + since_first)
+    interval_s = span_s / np.float32(max(1, times - 1))
+    for who, at in ((other, place), (user, known)):
+        h.times[who, at] = times
+        h.this_session[who, at] = session
+        h.weight[who, at] = weight
+        h.owed[who, at] = owed
+        h.interval_s[who, at] = interval_s
+    h.dirty[user] = 1
+
+
+@inlined
+def _move(h: Histories, of: int, from_: int, user: int, to: int) -> None:
+    """Copy what stands at one place to another, which may be another user's."""
+    h.item[user, to] = h.item[of, from_]
+    h.second[user, to] = h.second[of, from_]
+    h.times[user, to] = h.times[of, from_]
+    h.interval_s[user, to] = h.interval_s[of, from_]
+    h.this_session[user, to] = h.this_session[of, from_]
+    h.weight[user, to] = h.weight[of, from_]
+    h.owed[user, to] = h.owed[of, from_]
+    h.quiet[user, to] = h.quiet[of, from_]
 
 
 @kernel
@@ -253,7 +302,7 @@ def drop_items(h: Histories, gone: NDArray[np.bool_], user: int) -> None:
         if gone[h.item[user, at]]:
             continue
         if kept < at:
-            _move(h, user, at, kept)
+            _move(h, user, at, user, kept)
         kept += 1
     if kept == held:
         return

@@ -18,7 +18,7 @@ from .arena import Arena
 from .blend import ONE, ZERO
 from .compiled import kernel
 from .decay import decay
-from .histories import is_behind, seconds
+from .histories import Histories, chosen_since, is_behind, seconds
 from .places import place_of
 from .scratch import Scratch, bar
 from .slab import UNIT, give, size_classes, take
@@ -233,6 +233,28 @@ def ignored_at(im: Impressions, unit: int, cell: int, on: int, now_ms: int) -> n
         parts = max(0, parts - looked_at(im, im.slot[unit, cell]))
     since_s = now_ms / 1000.0 - im.second[unit, cell]
     return np.float32(np.log(ONE + np.float32(parts) / np.float32(WHOLE) * decay(since_s, HALF_LIFE_S)))
+
+
+@kernel
+def adopt_shown(im: Impressions, h: Histories, other: int, user: int) -> None:
+    """Add what another user was shown to what the user was, but what they have chosen since."""
+    if im.block[other] == 0:
+        return
+    for at in range(PLACES):
+        unit, cell = cell_at(im, other, at)
+        item, ts_ms = im.item[unit, cell] - 1, int(np.int64(im.second[unit, cell]) * 1000)
+        if item >= 0 and not chosen_since(h, user, item, ts_ms):
+            ignored = int(im.ignored[unit, cell])
+            known = find_shown(im, user, item)
+            if known >= 0:
+                mine, place = cell_at(im, user, known)
+                ignored += int(im.ignored[mine, place])
+            show(im, user, item, ts_ms, im.slate[unit, cell], im.slot[unit, cell])
+            known = find_shown(im, user, item)
+            if known >= 0:
+                mine, place = cell_at(im, user, known)
+                im.ignored[mine, place] = min(_MOST_PARTS, ignored)
+                im.unit_dirty[mine] = 1
 
 
 @kernel

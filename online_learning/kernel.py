@@ -137,7 +137,7 @@ def learn_events(
     """
     for at in range(first, len(e.user)):
         user, item, ts_ms, seq = e.user[at], e.item[at], e.ts_ms[at], e.seq[at]
-        if user >= 0 and partition != NOWHERE:
+        if user >= 0 and partition != NOWHERE and e.deed[at] != SHOWN:
             reside(m.histories, user, partition)
         if user >= 0 and item >= 0 and e.deed[at] == 0:
             train = seq % train_every == 0 or (seq % FIRST_EVERY == 0 and m.blend.trained[0] < first_trained)

@@ -24,12 +24,13 @@ from .category_lists import CategoryLists
 from .config import BUY, MAIN, LearningConfig, differences, plain
 from .digest import hash_128, hash_text
 from .event_window import EventWindow
-from .forgetting import eviction
+from .forgetting import eviction, give_back_rows
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
 from .kernel import Events, Lists, learn_events, looks
-from .kinds import DEEDS, REFRESHING, kept_off, kind_weights, last_of_each_user, ratings_of
+from .kinds import DEEDS, REFRESHING, SPEAKING, kept_off, kind_weights, last_of_each_user, ratings_of
 from .measured import Measured, cut_measured, reserve_measured, spread_measured
+from .merging import merge
 from .quality import Quality
 from .ranking import bench
 from .shown import Shown
@@ -254,15 +255,17 @@ class Step:
     def _learn(
         self, chunk: Chunk, columns: InteractionColumns, make: bool | NDArray[np.bool_], train_every: int
     ) -> tuple[Ranked | None, Measured]:
-        """Learn the events, a part at a time where rows are forgotten between two of them."""
+        """Learn the events, a part at a time where rows are forgotten or users merged between two of them."""
         n = len(columns)
         if isinstance(make, bool):
             make = last_of_each_user(columns) if make else np.zeros(n, np.bool_)
         measured = reserve_measured(n)
         parts = []
+        aliases = np.flatnonzero(columns.kinds == Kind.alias)
         first = 0
         while first < n:
-            last = first + self._eviction.room(self.seq, n - first)
+            until = aliases[np.searchsorted(aliases, first, side="right") :]
+            last = first + self._eviction.room(self.seq, (int(until[0]) if len(until) else n) - first)
             part = measured if last - first == n else cut_measured(measured, first, last)
             ranked = self._learn_part(chunk, columns.cut(first, last), make[first:last], train_every, part)
             if ranked is not None:
@@ -276,12 +279,16 @@ class Step:
     def _learn_part(
         self, chunk: Chunk, columns: InteractionColumns, make: NDArray[np.bool_], train_every: int, measured: Measured
     ) -> Ranked | None:
-        """Learn events of a chunk, none of which is to see a row change hands; return the lists they make, if any."""
+        """Learn events of a chunk, none of which is to see a row change hands; return the lists they make, if any.
+
+        None but the first may merge users.
+        """
         n = len(columns)
-        refreshing = REFRESHING[columns.kinds]
-        users = np.where(refreshing, self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
+        users = np.where(SPEAKING[columns.kinds], self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
+        refreshed = np.where(REFRESHING[columns.kinds], users, NOT_ADMITTED)
+        items = self._item_rows(columns)
         # where partitions were added, users move to others, and offsets no longer say what is newer
-        generations = self.generation + self.touched.moved(users, chunk.partition)
+        generations = self.generation + self.touched.moved(refreshed, chunk.partition)
         self.generation = int(generations[-1])
         at = np.flatnonzero(make & (users >= 0))
         listed = np.full(n, -1)
@@ -289,7 +296,7 @@ class Step:
         lists, buys = self._reserved(len(at))
         events = Events(
             user=users,
-            item=self.items.rows(columns.item_ids),
+            item=items,
             ts_ms=columns.ts_ms,
             deed=DEEDS[columns.kinds],
             weight=self._kind_weights[columns.kinds],
@@ -305,7 +312,7 @@ class Step:
         self.seq += n
         self.similar.note(events.item)
         self.in_category.note(events.item)
-        self.touched.note(users, events.seq)
+        self.touched.note(refreshed, events.seq)
         if not len(at):
             return None
         others = self._position(chunk.partition) - self.positions[chunk.input, chunk.partition]
@@ -317,6 +324,23 @@ class Step:
             lists=self._named(users[at], lists, buys),
             item_ids=self.item_ids,
         )
+
+    def _item_rows(self, columns: InteractionColumns) -> NDArray[np.int32]:
+        """Return the rows of the events' items; a first event that merges users does it, and has no item."""
+        if columns.kinds[0] != Kind.alias:
+            return self.items.rows(columns.item_ids)
+        self._merge(columns.item_ids[0], columns.user_ids[0])
+        return np.concatenate([np.array([NOT_ADMITTED], np.int32), self.items.rows(columns.item_ids[1:])])
+
+    def _merge(self, old_id: str, user_id: str) -> None:
+        """Let all that is remembered of the user `old_id` be the other's from now on."""
+        old, user = self.users.row(old_id), self.users.row(user_id)
+        if old is None or user is None or old == user:
+            return
+        merge(self.model, old, user, self.config.exclude_consumed)
+        rows = np.array([old])
+        give_back_rows(self.model.consumed, self.model.impressions, rows)
+        self.arena.clear(self.users.name, rows)
 
     def _take(
         self, events: Events, partition: int, train_every: int, measured: Measured, lists: Lists, buys: Lists

@@ -37,7 +37,7 @@ def canonical_event(event: Event, mapping: InputMapping, extras: Mapping[str, An
     user_name, item_name, kind_name, ts_name, value_name, id_name = _names(mapping)
     record: dict[str, Any] = {
         user_name: event.user_id,
-        item_name: event.item_id,
+        mapping.names("previous_id")[0] if event.kind is Kind.alias else item_name: event.item_id,
         kind_name: mapping.kind_name(event.kind),
         ts_name: event.ts_ms,
     }
@@ -64,6 +64,7 @@ def canonical_events(
     mapping = mapping or InputMapping()
     user_name, item_name, kind_name, ts_name, value_name, id_name = _names(mapping)
     kinds = {int(kind): mapping.kind_name(Kind(kind)) for kind in set(columns.kinds.tolist())}
+    about = {kind: mapping.names("previous_id")[0] if kind == Kind.alias else item_name for kind in kinds}
     rows = zip(
         columns.user_ids,
         columns.item_ids,
@@ -73,7 +74,7 @@ def canonical_events(
         strict=True,
     )
     for row, (user_id, item_id, kind, ts_ms, value) in enumerate(rows):
-        event: dict[str, Any] = {user_name: user_id, item_name: item_id, kind_name: kinds[kind], ts_name: ts_ms}
+        event: dict[str, Any] = {user_name: user_id, about[kind]: item_id, kind_name: kinds[kind], ts_name: ts_ms}
         if value == value:  # not NaN
             event[value_name] = value
         if columns.event_ids is not None and (event_id := columns.event_ids[row]) is not None:

@@ -20,6 +20,7 @@ class InteractionColumns:
 
     user_ids: list[str]
     item_ids: list[str]
+    """Of an alias: the user's previous id."""
     kinds: NDArray[np.int8]
     """`Kind` values, shape (n,)."""
     ts_ms: NDArray[np.int64]

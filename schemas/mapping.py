@@ -36,7 +36,9 @@ COMMON_KINDS: Mapping[str, Kind] = {
 }
 
 ITEM_KINDS = frozenset(kind for kind in Kind if kind <= Kind.hide)
-"""The kinds that say something about one user and one item: all that columns can hold."""
+"""The kinds that say something about one user and one item."""
+COLUMN_KINDS = ITEM_KINDS | {Kind.alias}
+"""All that columns can hold; in the place of an item an alias has the user's previous id."""
 
 
 class WrongMapping(ValueError):

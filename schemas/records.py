@@ -33,7 +33,8 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True):
     """One event of one user.
 
     `ts_ms` is milliseconds since the epoch. `value` is a rating, a dwell time in seconds or an amount, by `kind`.
-    An absent `event_id` means the event's place in the log (topic-partition-offset).
+    An absent `event_id` means the event's place in the log (topic-partition-offset). An `alias` is about no item: it
+    says that what `previous_id` did, an anonymous visitor, was this user.
     """
 
     user_id: str
@@ -49,6 +50,7 @@ class Interaction(msgspec.Struct, frozen=True, kw_only=True):
     query: str | None = None
     context: dict[str, str] | None = None
     vector: list[float] | None = None
+    previous_id: str | None = None
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from .mapping import ITEM_KINDS, InputMapping
+from .mapping import COLUMN_KINDS, InputMapping
 from .records import Kind
 from .rejects import Flaw, RejectCode, shown
 from .slate_places import NO_SLATE, NO_SLOT, SLATE_FIELDS, slate_hash, slate_slot
@@ -29,6 +29,7 @@ class Event(NamedTuple):
 
     user_id: str
     item_id: str
+    """Of an alias: the user's previous id."""
     kind: Kind
     ts_ms: int
     value: float
@@ -62,7 +63,8 @@ def judge(record: Mapping[str, Any], mapping: InputMapping, record_ms: int) -> E
     kind = _judge_kind(*pick(record, mapping.names("kind")), mapping)
     if isinstance(kind, Flaw):
         return kind
-    item_id = judge_id(*pick(record, mapping.names("item_id")), RejectCode.missing_item)
+    about = ("previous_id", RejectCode.missing_user) if kind is Kind.alias else ("item_id", RejectCode.missing_item)
+    item_id = judge_id(*pick(record, mapping.names(about[0])), about[1])
     if isinstance(item_id, Flaw):
         return item_id
     ts_ms = judge_time(*pick(record, mapping.names("ts_ms")), record_ms)
@@ -147,8 +149,6 @@ def _judge_kind(name: str, value: Any, mapping: InputMapping) -> Kind | Flaw:
     kind = mapping.kind(value)
     if kind is None:
         return Flaw(RejectCode.unknown_kind, f"{name}={shown(value)} is no kind we know; map it in the input's `kinds`")
-    if kind not in ITEM_KINDS:
-        return Flaw(
-            RejectCode.unsupported_kind, f"{name}={shown(kind.name)} is about no item; nothing learns from it yet"
-        )
+    if kind not in COLUMN_KINDS:
+        return Flaw(RejectCode.unsupported_kind, f"{name}={shown(kind.name)}: nothing learns from this kind yet")
     return kind

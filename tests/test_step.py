@@ -91,8 +91,8 @@ def test_making_no_lists_changes_no_state() -> None:
 
 
 def test_a_choice_followed_by_what_teaches_nothing_still_gets_its_list() -> None:
-    """A click and then a query of the same user in one chunk: the click's list is made all the same."""
-    columns = columns_of(["u", "u"], ["a", "b"], kinds=[Kind.click, Kind.query])
+    """A click and then an impression of the same user in one chunk: the click's list is made all the same."""
+    columns = columns_of(["u", "u"], ["a", "b"], kinds=[Kind.click, Kind.impression])
     slates = Step(SMALL).apply(chunk_of(columns)).slates(0)
     assert [(slate.user_id, slate.version.position) for slate in slates] == [("u", 1)]
 
@@ -251,9 +251,9 @@ def test_kinds_that_are_no_choice_teach_nothing_and_are_no_targets(kind: Kind) -
     assert step.seq == seq + 50
 
 
-def test_what_is_shown_or_put_away_refreshes_a_list_and_a_query_does_not() -> None:
-    """One of each user."""
-    for kind, refreshed in ((Kind.query, 0), (Kind.impression, 1), (Kind.dismiss, 1), (Kind.hide, 1)):
+def test_an_impression_makes_no_list_and_what_is_put_away_does() -> None:
+    """So the one makes none, and the other one a user."""
+    for kind, refreshed in ((Kind.impression, 0), (Kind.dismiss, 1), (Kind.hide, 1)):
         step = Step(SMALL)
         step.apply(WHOLE)
         columns = columns_of(LOG.user_ids[:50], LOG.item_ids[:50], kinds=[kind] * 50, offsets=range(10_000, 10_050))

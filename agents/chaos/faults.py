@@ -126,7 +126,7 @@ class Faults:
         self._workers.start()
 
     async def _leave(self) -> None:
-        follower = await self._workers.follower()
+        follower = await self._workers.running_follower()
         self._workers.running.remove(follower)
         await follower.finish()
         await self._start_again()

@@ -153,6 +153,18 @@ class Workers:
         leader = await self.leader()
         return next((worker for worker in self.running if worker is not leader), leader)
 
+    async def running_follower(self) -> Worker:
+        """Return one that does not lead and is past its start, once there is one; the leader where it is alone."""
+        found: list[Worker] = []
+
+        def is_there() -> bool:
+            follows = {status.pid for status in self.statuses() if not status.leads and status.state == "running"}
+            found[:] = [worker for worker in self.running if worker.pid in follows or len(self.running) == 1]
+            return bool(found)
+
+        await self.until(is_there, "a worker that follows")
+        return found[0]
+
     async def until(self, holds: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
         """Return when it holds. Raises `RunStuck` when it does not, or when a worker ended by itself."""
         deadline_s = time.monotonic() + within_s

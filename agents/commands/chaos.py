@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -70,6 +71,8 @@ def command(
     """
     first = seed if seed is not None else max((run.seed + 1 for run in read(ledger)), default=0) if ledger else 0
     asked = Asked(range(first, first + runs), events, workers, rate, faults, broken or "", ledger, keep)
+    # a broker that is away says so many times a second; the sender says it once, with the address
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     console = Console(stderr=True)
     outcomes: list[Outcome] = []
     interrupted = False

@@ -17,6 +17,8 @@ from .rate import RateLimit
 from .refused import JSON, Refused
 
 _KEY_REMEDY = "send it as `Authorization: Bearer KEY`; keys are set in the section [serve] of the settings"
+LEVEL = "millstream.level"
+"""Where a request's scope says what its key may do."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -89,7 +91,7 @@ class Gate:
                 length = value
         if key is None and not self._keys.off and scope["path"] == "/v1/stream":
             key = _key_in_query(scope["query_string"])  # a browser's EventSource cannot send headers
-        level = self._keys.level(key)
+        scope[LEVEL] = level = self._keys.level(key)
         if level < needed:
             if level is Level.nothing:
                 said = "no API key" if key is None else "this API key is not known"

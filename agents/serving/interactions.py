@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response
 from redis.exceptions import RedisError
 
 from millstream.schemas.canonical import canonical_event, extras_of
-from millstream.schemas.mapping import InputMapping, WrongMapping
+from millstream.schemas.mapping import COLUMN_KINDS, InputMapping, WrongMapping
 from millstream.schemas.records import Kind
 from millstream.schemas.rejects import Flaw, RejectCode, shown
 from millstream.schemas.rules import Event, judge
@@ -24,6 +24,8 @@ from millstream.streams.settings import Input
 from .applied import AppliedPositions
 from .bodies import json_body, json_schema_body
 from .event_writer import EventWriter
+from .gate import LEVEL
+from .keys import Level
 from .metrics import Metrics
 from .models import ErrorOut, VerdictsOut, refusals
 from .refused import JSON, Refused
@@ -36,15 +38,20 @@ _EVENT: dict[str, Any] = {
     "properties": {
         "user_id": {"type": ["string", "integer"], "description": "1 to 256 bytes."},
         "item_id": {"type": ["string", "integer"], "description": "1 to 256 bytes."},
-        "kind": {"type": "string", "enum": [kind.name for kind in Kind if kind <= Kind.hide]},
+        "kind": {"type": "string", "enum": sorted(kind.name for kind in COLUMN_KINDS)},
         "ts_ms": {"type": "integer", "description": "Milliseconds since the epoch; absent: now."},
         "value": {"type": "number", "minimum": 0, "description": "A rating, dwell time in seconds, or amount."},
         "event_id": {"type": ["string", "integer"], "description": "Sent again under the same one, it counts once."},
         "session_id": {"type": "string"},
         "slate_id": {"type": "string", "description": "Of the list it was shown on."},
-        "position": {"type": "integer", "description": "Its place there."},
+        "position": {"type": "integer", "description": "Its place there, from 0."},
+        "previous_id": {
+            "type": ["string", "integer"],
+            "description": "Of an `alias`, in the place of an item: the id of the visitor that this user was before. "
+            "Needs an admin key.",
+        },
     },
-    "required": ["user_id", "item_id"],
+    "required": ["user_id"],
 }
 _BODY = {
     "oneOf": [_EVENT, {"type": "array", "items": _EVENT, "minItems": 1}],
@@ -55,7 +62,7 @@ _REMEDIES = {
     RejectCode.missing_item: "name the item in item_id",
     RejectCode.empty_id: "give visitors who are not signed in a session's id",
     RejectCode.id_too_long: "send an id, not a URL or a token",
-    RejectCode.unknown_kind: f"one of {', '.join(kind.name for kind in Kind if kind <= Kind.hide)}",
+    RejectCode.unknown_kind: f"one of {', '.join(sorted(kind.name for kind in COLUMN_KINDS))}",
     RejectCode.unsupported_kind: "leave it out; nothing learns from it yet",
     RejectCode.timestamp_in_seconds: "multiply by 1,000",
     RejectCode.timestamp_ahead: "send milliseconds; see whether the sender's clock is right",
@@ -117,7 +124,7 @@ def interactions(
                 f"send 1 to {most:,} at a time",
                 field="body",
             )
-        verdicts, records, rules = _judge(sent, time.time_ns() // 1_000_000)
+        verdicts, records, rules = _judge(sent, time.time_ns() // 1_000_000, request.scope[LEVEL])
         ends = await writer.write(records)
         await _keep_rules(rules, verdicts)
         known = bool(ends) and wait == "applied" and await applied.reached(target.topic, ends, within_s)
@@ -127,7 +134,7 @@ def interactions(
         answer = {"accepted": accepted, "rejected": len(sent) - accepted, "verdicts": verdicts}
         return Response(orjson.dumps(answer), (200 if known else 202) if accepted else 422, media_type=JSON)
 
-    def _judge(sent: Sequence[Any], now_ms: int) -> tuple[list[dict[str, Any]], list[Record], _Rules]:
+    def _judge(sent: Sequence[Any], now_ms: int, level: Level) -> tuple[list[dict[str, Any]], list[Record], _Rules]:
         """Return a verdict an event, the records to write, and what the events say of whose rules."""
         verdicts: list[dict[str, Any]] = []
         records: list[Record] = []
@@ -136,6 +143,14 @@ def interactions(
             event = _event(each, now_ms)
             value = event if isinstance(event, Flaw) else _encode(event, each)
             if isinstance(event, Event) and isinstance(value, bytes):
+                if event.kind is Kind.alias and level < Level.admin:
+                    raise Refused(
+                        403,
+                        "not_allowed",
+                        f"event {index}: a {level.name} key may not say that one user is another",
+                        "send an alias from your server, when somebody signs in, with a key of level admin",
+                        field="kind",
+                    )
                 records.append(Record(event.user_id.encode(), value))
                 verdicts.append(_verdict(index, None))
                 if event.kind in hiding:
