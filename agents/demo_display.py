@@ -118,6 +118,8 @@ def why(reasons: Sequence[Reason], titles: Mapping[str, str], usual: Mapping[str
     most = max(reasons, key=lambda reason: reason.contribution - (usual or {}).get(reason.signal, 0.0))
     if most.signal == "together":
         return f"goes with {titles.get(most.evidence, most.evidence)}" if most.evidence else "goes with what you chose"
+    if most.signal == "taste" and most.evidence:
+        return f"in the vein of {titles.get(most.evidence, most.evidence)}"
     return _PHRASES.get(most.signal, most.signal)
 
 

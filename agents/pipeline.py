@@ -35,6 +35,8 @@ from .step_thread import StepStopped
 from .warm_up import COMPILING, are_compiled, compile_kernels, load_training
 
 _REDIS_ANSWERS_WITHIN_S = 5.0
+_FIRST_LISTS_WITHIN_S = 5.0
+_LOOK_EVERY_S = 0.02
 # Their sum, and what closing takes, stays under the five seconds that Ctrl-C may take.
 _DRAIN_WITHIN_S = 1.5
 _FLUSH_WITHIN_S = 0.5
@@ -109,16 +111,15 @@ class Pipeline(Service):
         # after each kernel the step's thread waits for the interpreter this long while the event loop is busy; the
         # default of 5 ms would be half a slice
         sys.setswitchinterval(_SWITCH_S)
-        # what start-up made lives as long as the process: the collector need not look at it again and again
-        gc.freeze()
         parts = self.parts
-        # torch takes seconds to load: while files are read
-        training = asyncio.ensure_future(asyncio.to_thread(load_training))
         await self._reach_redis(parts.redis.ping())
         parts.snapshots.check()
         store = open_store(self._settings.snapshots.directory)
         inputs = [each.topic for each in self._settings.inputs]
         resumed = await asyncio.to_thread(resume, self._settings.learning, store, inputs)
+        # what start-up made lives as long as the process: the collector need not look at it again and again
+        gc.freeze()
+        gc.enable()
         if resumed.path is not None:
             parts.source.resume(resumed.positions, resumed.topic_ids)
         parts.ordering.begin(resumed.order_position, resumed.positions)
@@ -151,7 +152,7 @@ class Pipeline(Service):
             parts.taking_part,
             parts.switching,
         )
-        work = [*(part.run() for part in running), self._take_part(name, training)]
+        work = [*(part.run() for part in running), self._take_part(name)]
         self._work = [asyncio.ensure_future(self._guard(each)) for each in work]
 
     async def _guard(self, work: Awaitable[None]) -> None:
@@ -161,15 +162,24 @@ class Pipeline(Service):
         except Exception as error:
             self.failure.report(error)
 
-    async def _take_part(self, name: str, training: Awaitable[None]) -> None:
+    async def _take_part(self, name: str) -> None:
         """Come to a role, beside the rest: a long way to catch up can be stopped like everything."""
         source = self.parts.source
         read = (*(each.topic for each in self._settings.inputs), self._settings.topics.items)
         await self.parts.taking_part.begin(name, source.read_from, {name: source.topic_ids[name] for name in read})
+        await self._first_lists()
         # lists go out meanwhile, but a slice that ended a block of training would wait; a stop must not cancel what
         # another thread is at
-        await asyncio.shield(training)
+        await asyncio.shield(asyncio.to_thread(load_training))
         self.parts.reporter.state = "running"
+
+    async def _first_lists(self) -> None:
+        """Return when something that waited is published, or soon: loading torch takes the interpreter for seconds."""
+        source, publisher = self.parts.source, self.parts.publisher
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LISTS_WITHIN_S):
+                while source.lag + source.in_flight and not publisher.slates:
+                    await asyncio.sleep(_LOOK_EVERY_S)
 
     async def on_stop(self) -> None:
         """Stop reading, publish what is on its way, take a snapshot, close; within about five seconds."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .compiled import kernel
 from .config import LearningConfig
-from .interest import WIDTH, Interest
+from .interest import Interest, inner
 from .scratch import CAP, Scratch
 from .signal import ALIKE
 
@@ -42,6 +42,8 @@ class Arrangement(NamedTuple):
     """Places of the shortlist, best first, and behind the list's those in reserve; shape (1 + RESERVE lists,)."""
     alike: NDArray[np.float32]
     """By place of the list: what being like another takes from its item's score, shape (as `order`,)."""
+    as_one: NDArray[np.int32]
+    """That other one, an item row, or -1; shape (as `order`,)."""
     by_chance: NDArray[np.float32]
     """By place of the list: the propensity, NaN where no chance was involved; shape (as `order`,)."""
     length: NDArray[np.float32]
@@ -58,6 +60,7 @@ def arrangement(config: LearningConfig) -> Arrangement:
         places=np.array([places], np.int64),
         order=np.zeros(most, np.int32),
         alike=np.zeros(most, np.float32),
+        as_one=np.full(most, -1, np.int32),
         by_chance=np.full(most, np.nan, np.float32),
         length=np.zeros(CAP, np.float32),
     )
@@ -90,12 +93,18 @@ def arranged(
     place: int,
     score: NDArray[np.float32],
     parts: NDArray[np.float32],
+    evidence: NDArray[np.int32],
     propensity: NDArray[np.float32],
+    row: int,
 ) -> None:
-    """Say of a place of a list that was just written what was done to it: to its score, and how likely it was."""
-    score[place] -= a.alike[place]
-    parts[ALIKE] = -a.alike[place]
-    propensity[place] = a.by_chance[place]
+    """Say of a place of a list that was just written what was done to it: to its score, and how likely it was.
+
+    The arrays are those of `kernel.Lists`.
+    """
+    score[row, place] -= a.alike[place]
+    parts[row, place, ALIKE] = -a.alike[place]
+    evidence[row, place, ALIKE] = a.as_one[place]
+    propensity[row, place] = a.by_chance[place]
 
 
 @kernel
@@ -127,23 +136,24 @@ def _before(s: Scratch, scores: NDArray[np.float32], one: int, other: int) -> bo
 def _spread(a: Arrangement, s: Scratch, v: Interest, scores: NDArray[np.float32], found: int, held: int) -> None:
     """Choose the list's items from the `found` best, one after the other, and put those left behind them."""
     for at in range(found):
-        a.alike[at] = ZERO
-        a.length[a.order[at]] = np.sqrt(_dot(v, s.items[a.order[at]], s.items[a.order[at]]))
+        a.alike[at], a.as_one[at] = ZERO, -1
+        a.length[a.order[at]] = np.sqrt(inner(v.vector[s.items[a.order[at]]], v.vector[s.items[a.order[at]]]))
     for place in range(held):
         best = place
         for at in range(place + 1, found):
             if scores[a.order[at]] - a.alike[at] > scores[a.order[best]] - a.alike[best]:
                 best = at
-        chosen, taken = a.order[best], a.alike[best]
+        chosen, taken, as_one = a.order[best], a.alike[best], a.as_one[best]
         for at in range(best, place, -1):  # those left stay in order of their scores
-            a.order[at], a.alike[at] = a.order[at - 1], a.alike[at - 1]
-        a.order[place], a.alike[place] = chosen, taken
+            a.order[at], a.alike[at], a.as_one[at] = a.order[at - 1], a.alike[at - 1], a.as_one[at - 1]
+        a.order[place], a.alike[place], a.as_one[place] = chosen, taken, as_one
         for at in range(place + 1, found):
             other = a.order[at]
             lengths = a.length[chosen] * a.length[other]
             if lengths > ZERO:
-                cosine = _dot(v, s.items[chosen], s.items[other]) / lengths
-                a.alike[at] = max(a.alike[at], a.diversity[0] * cosine)
+                lost = a.diversity[0] * inner(v.vector[s.items[chosen]], v.vector[s.items[other]]) / lengths
+                if lost > a.alike[at]:
+                    a.alike[at], a.as_one[at] = lost, s.items[chosen]
 
 
 @kernel
@@ -157,7 +167,7 @@ def _explore(a: Arrangement, found: int, held: int, chance: int) -> None:
                 at = held + int(uniform(chance, 2 * place + 1) * reserve)
                 a.by_chance[place] = rate / np.float32(reserve)
                 a.order[place], a.order[at] = a.order[at], a.order[place]
-                a.alike[place] = ZERO
+                a.alike[place], a.as_one[place] = ZERO, -1
             else:
                 a.by_chance[place] = np.float32(1.0) - rate
 
@@ -176,11 +186,3 @@ def uniform(chance: int, draw: int) -> np.float32:
 def occasion_of(user: int, choices: int) -> int:
     """Return a number for the user's occasion: another with each choice they make."""
     return int(np.uint64(user) * np.uint64(0xD1342543DE82EF95) + np.uint64(choices) * np.uint64(0x2545F4914F6CDD1D))
-
-
-@kernel
-def _dot(v: Interest, one: int, other: int) -> np.float32:
-    total = ZERO
-    for k in range(WIDTH):
-        total += v.vector[one, k] * v.vector[other, k]
-    return total

@@ -80,11 +80,17 @@ class Pooled(NamedTuple):
     """Of each place, unnormalised, shape (PLACES,)."""
     user: NDArray[np.float32]
     """u, then A'u; shape (2, WIDTH)."""
+    turned: NDArray[np.float32]
+    """A v of one item, shape (WIDTH,)."""
 
 
 def pooled() -> Pooled:
     """Reserve it."""
-    return Pooled(weight=np.zeros(PLACES, np.float32), user=np.zeros((2, WIDTH), np.float32))
+    return Pooled(
+        weight=np.zeros(PLACES, np.float32),
+        user=np.zeros((2, WIDTH), np.float32),
+        turned=np.zeros(WIDTH, np.float32),
+    )
 
 
 def interest(arena: Arena, items: Vocabulary) -> Interest:
@@ -207,6 +213,23 @@ def pool(v: Interest, h: Histories, user: int, now_ms: int, w: Pooled) -> bool:
         for k in range(WIDTH):
             projected[k] += v.matrix[i, k] * u[i]
     return True
+
+
+@kernel
+def speaks_most(v: Interest, h: Histories, user: int, item: int, w: Pooled) -> int:
+    """Return the item of the history that adds most to the signal of `item`, after `pool`; -1 without a history.
+
+    The signal is a sum over the history's places, each its weight times `v_p'A v_item`.
+    """
+    most, by = -1, np.float32(-np.inf)
+    turned = w.turned
+    for i in range(WIDTH):
+        turned[i] = inner(v.matrix[i], v.vector[item])
+    for place in range(min(PLACES, h.held[user])):
+        part = w.weight[place] * inner(v.vector[h.item[user, place]], turned)
+        if part > by:
+            most, by = h.item[user, place], part
+    return int(most)
 
 
 @kernel

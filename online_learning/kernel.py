@@ -24,7 +24,7 @@ from .histories import Histories, chosen_since, drop_items, find, present_ms, re
 from .impressions import SHOWN, Impressions, show, sunk, take_up
 from .impressions_learning import learn_from_shown
 from .influence import charge, is_shared
-from .interest import BLOCK, collect, welcome
+from .interest import BLOCK, Interest, collect, speaks_most, welcome
 from .measured import Measured
 from .neighbours import note_user
 from .occasion import count_occasion
@@ -36,7 +36,7 @@ from .ratings import rate, rating_weight
 from .recency import chosen
 from .scratch import place_of_largest
 from .shortlist import FULL, LEAN
-from .signal import DISMISSED, IGNORED, POPULAR, PRICE
+from .signal import DISMISSED, IGNORED, POPULAR, PRICE, TASTE, TOGETHER, YOURS
 from .vocabulary import NOT_ADMITTED
 
 FIRST_EVERY = 4
@@ -104,8 +104,8 @@ class Lists(NamedTuple):
     score: NDArray[np.float32]
     contribution: NDArray[np.float32]
     """Of each group of signals, shape (lists, length, GROUPS)."""
-    via: NDArray[np.int32]
-    """The item of the user's history that speaks most for it, or -1."""
+    evidence: NDArray[np.int32]
+    """The item that each group's part comes from, or -1, shape (lists, length, GROUPS)."""
     propensity: NDArray[np.float32]
     """How likely chance was to put it there, NaN where no chance was involved."""
     seq: NDArray[np.int64]
@@ -277,7 +277,7 @@ def _measure_and_train(
     if target >= 0:
         measured.rank[at] = rank_of(b.scores, n, target)
         if arranges(b.arrangement):
-            measured.rank[at] = _rank_shown(m, b, user, n, target)
+            measured.rank[at] = _rank_shown(b, m.interest, h, user, n, target)
         learn_from_shown(m.impressions, b.work, user, slate, ts_ms, b.scratch.items, b.scores, n, target, weight)
         measured.loss[at] = learn(
             m.blend, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target, weight
@@ -292,9 +292,9 @@ def _measure_and_train(
 
 
 @kernel
-def _rank_shown(m: Model, b: Bench, user: int, n: int, target: int) -> float:
+def _rank_shown(b: Bench, v: Interest, h: Histories, user: int, n: int, target: int) -> float:
     """Return the place of a shortlisted item on the list that the user would be shown, by its score where it is not."""
-    held = arrange(b.arrangement, b.scratch, m.interest, b.scores, n, occasion_of(user, m.histories.events[user]))
+    held = arrange(b.arrangement, b.scratch, v, b.scores, n, occasion_of(user, h.events[user]))
     place = place_of(target, b.arrangement.order, held)
     return place + 1.0 if place >= 0 else max(held + 1.0, rank_of(b.scores, n, target))
 
@@ -324,27 +324,28 @@ def make_buy_list(m: Model, b: Bench, user: int, n: int, ts_ms: int, seq: int, b
     events = h.events[user]
     gap = gap_context(events, now_ms - h.last_ms[user])
     score_to_buy(m, b, user, n, history_context(events), gap, now_ms)
-    held = begin_list(m, b, user, n, seq, buys, row)
+    held = begin_list(b, m.interest, h, user, n, seq, buys, row)
     for at in range(held):
         write_buy_place(m, b, user, b.arrangement.order[at], now_ms, buys, row, at)
-        arranged(b.arrangement, at, buys.score[row], buys.contribution[row, at], buys.propensity[row])
+        arranged(b.arrangement, at, buys.score, buys.contribution, buys.evidence, buys.propensity, row)
 
 
 @inlined
 def write_list(m: Model, b: Bench, user: int, n: int, now_ms: int, seq: int, lists: Lists, row: int) -> None:
     """Write the best of the `n` items that were scored, and why, into row `row` of `lists`."""
-    held = begin_list(m, b, user, n, seq, lists, row)
+    h = m.histories
+    held = begin_list(b, m.interest, h, user, n, seq, lists, row)
     for at in range(held):
         place = b.arrangement.order[at]
-        write_place(b, m.blend, m.histories, m.dismissals, m.impressions, user, place, now_ms, lists, row, at)
-        arranged(b.arrangement, at, lists.score[row], lists.contribution[row, at], lists.propensity[row])
+        write_place(b, m.blend, h, m.dismissals, m.impressions, m.interest, user, place, now_ms, lists, row, at)
+        arranged(b.arrangement, at, lists.score, lists.contribution, lists.evidence, lists.propensity, row)
 
 
 @kernel
-def begin_list(m: Model, b: Bench, user: int, n: int, seq: int, lists: Lists, row: int) -> int:
+def begin_list(b: Bench, v: Interest, h: Histories, user: int, n: int, seq: int, lists: Lists, row: int) -> int:
     """Arrange the best of the `n` items that were scored; return how many a list of row `row` holds."""
     lists.seq[row] = seq
-    held = arrange(b.arrangement, b.scratch, m.interest, b.scores, n, occasion_of(user, m.histories.events[user]))
+    held = arrange(b.arrangement, b.scratch, v, b.scores, n, occasion_of(user, h.events[user]))
     lists.item[row, held:] = -1
     return held
 
@@ -356,6 +357,7 @@ def write_place(
     h: Histories,
     d: Dismissals,
     im: Impressions,
+    v: Interest,
     user: int,
     place: int,
     now_ms: int,
@@ -372,14 +374,17 @@ def write_place(
     explain(by, b.work, b.signals, place, b.scores[place] + pushed + sank, lists.contribution[row, at])
     lists.contribution[row, at, DISMISSED] = -pushed
     lists.contribution[row, at, IGNORED] = -sank
-    via = place_of_largest(s, item)
-    lists.via[row, at] = h.item[user, via] if via >= 0 else -1
+    evidence, via = lists.evidence[row, at], place_of_largest(s, item)
+    evidence[:] = -1
+    evidence[YOURS] = evidence[DISMISSED] = evidence[IGNORED] = item
+    evidence[TOGETHER] = h.item[user, via] if via >= 0 else -1
+    evidence[TASTE] = speaks_most(v, h, user, item, s.pooled)
 
 
 @kernel
 def write_buy_place(m: Model, b: Bench, user: int, place: int, now_ms: int, buys: Lists, row: int, at: int) -> None:
     """Do the same on a list of things to buy: a part of the score is the price's."""
-    write_place(b, m.buy, m.histories, m.dismissals, m.impressions, user, place, now_ms, buys, row, at)
+    write_place(b, m.buy, m.histories, m.dismissals, m.impressions, m.interest, user, place, now_ms, buys, row, at)
     priced = price_part(m.prices, buys.item[row, at])
     buys.contribution[row, at, POPULAR] -= priced
     buys.contribution[row, at, PRICE] = priced

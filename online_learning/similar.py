@@ -134,7 +134,8 @@ def list_similar(
         for place in range(held):
             lists.contribution[row, place] = 0.0
             lists.contribution[row, place, TOGETHER] = lists.score[row, place]
-            lists.via[row, place] = items[row]
+            lists.evidence[row, place] = -1
+            lists.evidence[row, place, TOGETHER] = items[row]
 
 
 @inlined

@@ -82,9 +82,8 @@ class Ranked:
         count, length = lists.item.shape
         out = np.empty((count, room(length, ids.longest)), np.uint8)
         written = np.empty(count, np.int64)
-        write_lists(
-            lists.item, lists.contribution, lists.via, lists.propensity, ids.text, ids.begins, ids.ends, out, written
-        )
+        parts, evidence = lists.contribution, lists.evidence
+        write_lists(lists.item, parts, evidence, lists.propensity, ids.text, ids.begins, ids.ends, out, written)
         return [out[row, :end].tobytes() for row, end in enumerate(written.tolist())]
 
 
@@ -114,7 +113,7 @@ def reserve_lists(count: int, length: int) -> Lists:
         item=np.full((count, length), -1, np.int32),
         score=np.zeros((count, length), np.float32),
         contribution=np.zeros((count, length, len(GROUPS)), np.float32),
-        via=np.full((count, length), -1, np.int32),
+        evidence=np.full((count, length, len(GROUPS)), -1, np.int32),
         propensity=np.full((count, length), np.nan, np.float32),
         seq=np.zeros(count, np.int64),
     )

@@ -1,8 +1,8 @@
 """From ranked rows to JSON text, compiled: no object an item, and no work under the interpreter's lock.
 
 What is written is the `items` array of a slate (`millstream.schemas.slates`). Parts of a score have five decimals, and
-the score is their sum to the last digit. Each reason names a group of signals; TOGETHER names the item of the user's
-history that speaks most for it; YOURS, DISMISSED and IGNORED the item itself.
+the score is their sum to the last digit. Each reason names a group of signals, and the item that its
+part comes from where there is one (`kernel.write_place`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .compiled import entry, kernel
-from .signal import DISMISSED, GROUPS, IGNORED, TOGETHER, YOURS
+from .signal import GROUPS
 
 UNITS = 100_000
 """Five decimals."""
@@ -38,7 +38,7 @@ def room(length: int, longest: int) -> int:
 def write_lists(
     item: NDArray[np.int32],
     contribution: NDArray[np.float32],
-    via: NDArray[np.int32],
+    evidence: NDArray[np.int32],
     propensity: NDArray[np.float32],
     text: NDArray[np.uint8],
     begins: NDArray[np.int64],
@@ -62,8 +62,8 @@ def write_lists(
                 line[at] = _COMMA
                 at += 1
             likely = propensity[row, place]
-            parts, speaks = contribution[row, place], via[row, place]
-            at = _write_item(line, at, item[row, place], parts, speaks, likely, text, begins, ends)
+            parts, from_ = contribution[row, place], evidence[row, place]
+            at = _write_item(line, at, item[row, place], parts, from_, likely, text, begins, ends)
         line[at] = _CLOSE
         written[row] = at + 1
 
@@ -74,7 +74,7 @@ def _write_item(
     at: int,
     item: int,
     parts: NDArray[np.float32],
-    via: int,
+    evidence: NDArray[np.int32],
     propensity: np.float32,
     text: NDArray[np.uint8],
     begins: NDArray[np.int64],
@@ -98,9 +98,7 @@ def _write_item(
                 line[at] = _COMMA
                 at += 1
             reasons += 1
-            own = group in (YOURS, DISMISSED, IGNORED)
-            evidence = item if own else via if group == TOGETHER else -1
-            at = _write_reason(line, at, group, part, evidence, text, begins, ends)
+            at = _write_reason(line, at, group, part, evidence[group], text, begins, ends)
     line[at] = _CLOSE
     line[at + 1] = _COMMA
     if np.isnan(propensity):

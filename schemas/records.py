@@ -93,7 +93,7 @@ class Version(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False
 
 
 class Reason(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One part of a score: which signal, how much of the score it makes, and the event or item it came from."""
+    """One part of a score: which signal, how much of the score it makes, and the item it came from."""
 
     signal: str
     contribution: float

@@ -9,7 +9,7 @@ from logs import SMALL, chunk_of, random_log
 from numpy.typing import NDArray
 
 from millstream.online_learning.histories import since_ms
-from millstream.online_learning.interest import BLOCK, PLACES, WIDTH, pool, welcome
+from millstream.online_learning.interest import BLOCK, PLACES, WIDTH, pool, speaks_most, welcome
 from millstream.online_learning.interest import pooled as working_memory
 from millstream.online_learning.interest_loss import block_loss
 from millstream.online_learning.step import Step
@@ -54,6 +54,21 @@ def test_a_user_is_the_pooled_sum_of_the_history(log: InteractionColumns, user: 
     expected = pooled(step, user, now_ms)
     np.testing.assert_allclose(w.user[0], expected, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(w.user[1], expected @ v.matrix, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("user", [0, 7, 19])
+def test_the_item_of_the_history_that_speaks_most_adds_most_to_the_signal(log: InteractionColumns, user: int) -> None:
+    """Of the sum's terms, each a place's weight times v_p'A v, its is the largest; nobody's history has none."""
+    step = learned(log)
+    v, h, w = step.model.interest, step.model.histories, working_memory()
+    pool(v, h, np.int32(user), step.last_ms, w)
+    held = min(PLACES, int(h.held[user]))
+    rows = v.vector[h.item[user, :held]].astype(np.float64)
+    for item in range(len(step.items)):
+        terms = w.weight[:held] * (rows @ v.matrix.astype(np.float64) @ v.vector[item])
+        found = h.item[user, :held].tolist().index(speaks_most(v, h, np.int32(user), item, w))
+        assert terms[found] == pytest.approx(terms.max(), rel=1e-4, abs=1e-7)
+    assert speaks_most(v, h, np.int32(len(step.users)), 0, w) == -1
 
 
 def test_a_user_without_a_history_has_no_interest(log: InteractionColumns) -> None:

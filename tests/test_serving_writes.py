@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from kafka import KafkaConsumer
-from serving import publish, served, settings, slate
+from serving import ADMIN, READ, WRITE, publish, served, settings, slate
 
 from millstream.agents.serving import event_writer, interactions
 from millstream.agents.serving.event_writer import EventWriter
@@ -109,6 +109,29 @@ async def test_a_request_of_which_nothing_can_be_used_is_422(
     assert answer.status_code == 422
     (verdict,) = VerdictsOut.model_validate_json(answer.text, strict=True).verdicts
     assert (verdict.status, verdict.code, bool(verdict.message), bool(verdict.remedy)) == ("rejected", code, True, True)
+
+
+async def test_only_an_admin_says_that_one_user_was_another(
+    kafka: LocalKafka, redis_url: str, prefix: str, topic_name: str
+) -> None:
+    """A page's key could empty anybody's history otherwise. What is refused is not written, nor what came with it."""
+    keys = {"read_keys": [READ], "write_keys": [WRITE], "admin_keys": [ADMIN]}
+    found = settings(redis_url, prefix, bootstrap=kafka.bootstrap, topic=topic_name, **keys)
+    ensure_topics(found)
+    alias = {"user_id": "42", "previous_id": "visitor-7", "kind": "alias"}
+    click = {"user_id": "42", "item_id": "i"}
+    async with served(found) as web:
+        for body in (alias, [click, alias]):
+            answer = await web.post("/v1/interactions", json=body, headers={"Authorization": f"Bearer {WRITE}"})
+            assert answer.status_code == 403
+            assert answer.json()["error"]["field"] == "kind"
+            assert "admin" in answer.json()["error"]["remedy"]
+        answer = await web.post("/v1/interactions", json=alias, headers={"Authorization": f"Bearer {ADMIN}"})
+        assert answer.status_code == 202, answer.text
+    ((key, value),) = records(found, topic_name, 1)
+    assert key == "42"
+    assert {name: value[name] for name in alias} == alias
+    assert "item_id" not in value
 
 
 async def test_events_are_written_as_their_input_calls_things(

@@ -23,7 +23,7 @@ def written(
     ids: list[str],
     item: NDArray[np.int32],
     parts: NDArray[np.float32],
-    via: NDArray[np.int32],
+    evidence: NDArray[np.int32],
     propensity: NDArray[np.float32] | None = None,
 ) -> list[list[list[object]]]:
     """Return each list as JSON reads it; the writer must keep to the room it was given."""
@@ -32,7 +32,7 @@ def written(
     size = room(item.shape[1], names.longest)
     out, lengths = np.zeros((len(item), size), np.uint8), np.zeros(len(item), np.int64)
     likely = no_chance(item) if propensity is None else propensity
-    write_lists(item, parts, via, likely, names.text, names.begins, names.ends, out, lengths)
+    write_lists(item, parts, evidence, likely, names.text, names.begins, names.ends, out, lengths)
     assert (lengths <= size).all()
     return [json.loads(out[row, :end].tobytes()) for row, end in enumerate(lengths.tolist())]
 
@@ -49,16 +49,15 @@ def test_what_is_written_reads_back(ids: list[str], data: st.DataObject) -> None
     item = np.array([data.draw(st.lists(rows, min_size=3, max_size=3))], np.int32)
     of_a_place = st.lists(_part, min_size=len(GROUPS), max_size=len(GROUPS))
     parts = np.array([data.draw(st.lists(of_a_place, min_size=3, max_size=3))], np.float32)
-    via = np.array([[data.draw(st.integers(-1, len(ids) - 1)) for _ in range(3)]], np.int32)
+    of_each = st.lists(st.integers(-1, len(ids) - 1), min_size=len(GROUPS), max_size=len(GROUPS))
+    evidence = np.array([data.draw(st.lists(of_each, min_size=3, max_size=3))], np.int32)
     propensity = np.array([[data.draw(st.sampled_from([np.nan, 1.0, 0.9, 0.0025])) for _ in range(3)]], np.float32)
-    (places,) = written(ids, item, parts, via, propensity)
+    (places,) = written(ids, item, parts, evidence, propensity)
     for place, at in zip(places, range(3), strict=True):
         rounded = np.round(parts[0, at].astype(np.float64), 5)
-        evidence = {"together": ids[via[0, at]] if via[0, at] >= 0 else ""}
-        evidence |= dict.fromkeys(("yours", "dismissed", "ignored"), ids[item[0, at]])
         expected = [
-            [group, value, evidence.get(group, "")]
-            for group, value in zip(GROUPS, rounded.tolist(), strict=True)
+            [group, value, ids[from_] if from_ >= 0 else ""]
+            for group, value, from_ in zip(GROUPS, rounded.tolist(), evidence[0, at].tolist(), strict=True)
             if value != 0
         ]
         item_id, score, reasons, likely = place
@@ -79,7 +78,15 @@ def test_numbers_are_written_short_and_whole() -> None:
     item = np.zeros((1, len(values)), np.int32)
     out, lengths = np.zeros((1, room(len(values), names.longest)), np.uint8), np.zeros(1, np.int64)
     write_lists(
-        item, parts, np.full_like(item, -1), no_chance(item), names.text, names.begins, names.ends, out, lengths
+        item,
+        parts,
+        np.full(parts.shape, -1, np.int32),
+        no_chance(item),
+        names.text,
+        names.begins,
+        names.ends,
+        out,
+        lengths,
     )
     text = out[0, : lengths[0]].tobytes().decode()
     assert [each.split(",")[1] for each in text.split('["i",')[1:]][:1] == ['[["popular"']
@@ -91,7 +98,7 @@ def test_a_list_ends_at_the_first_empty_place() -> None:
     """Fewer items than places, and none at all."""
     item = np.array([[0, -1, 0], [-1, -1, -1]], np.int32)
     parts = np.ones((2, 3, len(GROUPS)), np.float32)
-    first, second = written(["a"], item, parts, np.full_like(item, -1))
+    first, second = written(["a"], item, parts, np.full(parts.shape, -1, np.int32))
     assert [place[0] for place in first] == ["a"]
     assert second == []
 

@@ -283,7 +283,7 @@ def test_a_slates_reasons_sum_to_the_score_it_was_ranked_by(config: LearningConf
 
 
 def test_the_evidence_is_an_item_of_the_users_own_past() -> None:
-    """ "together" names an item the user chose; "yours" names the item itself."""
+    """ "together" and "taste" name an item the user chose; "yours" names the item itself."""
     step = Step(SMALL)
     step.apply(WHOLE, lists=False)
     chosen: dict[str, set[str]] = {}
@@ -293,7 +293,7 @@ def test_the_evidence_is_an_item_of_the_users_own_past() -> None:
     for slate in step.relist(step.users.ids).slates(0):
         for item in slate.items:
             for reason in item.reasons:
-                if reason.signal == "together" and reason.evidence:
+                if reason.signal in ("together", "taste") and reason.evidence:
                     named += 1
                     assert reason.evidence in chosen[slate.user_id]
                 if reason.signal == "yours":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -33,6 +34,7 @@ def command(as_json: bool) -> None:
     Example:
       MILLSTREAM_KAFKA__BOOTSTRAP_SERVERS=localhost:9092 millstream worker
     """
+    gc.disable()  # until all is there that stays: the collector would go through it again and again
     logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s", level=logging.INFO)
     for framework in ("faust", "mode", "millstream.agents.app"):
         logging.getLogger(framework).setLevel(logging.WARNING)

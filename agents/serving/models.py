@@ -49,7 +49,10 @@ class ReasonOut(BaseModel):
 
     signal: str
     contribution: float
-    evidence: str = Field(description="The event or item it came from.")
+    evidence: str = Field(
+        description="The item it came from: one of the user's past that goes with this one, the item itself, or one "
+        "above it on the list; empty where it came from everybody's choices."
+    )
 
 
 class ItemOut(BaseModel):
