@@ -100,6 +100,7 @@ async def recovery(where: Place, *, users: int, items: int, events_per_user: int
     choices = Choices(users, items)
     step = Step(settings.learning, [topic])
     await _learn(step, choices, users * events_per_user, topic, say)
+    gc.freeze()  # as a worker does with what it has loaded
     say("snapshots beside 1,000 events a second")
     took = await _snapshots(step, choices, Path(settings.snapshots.directory), topic)
     learn_per_s = _learn_rate(step, choices, topic)
