@@ -107,6 +107,7 @@ async def recovery(where: Place, *, users: int, items: int, events_per_user: int
     beginning = await find_beginning(settings)
     seq = await _leave(step, settings, dict(beginning.positions), beginning.topic_ids)
     del step
+    gc.unfreeze()
     gc.collect()
     load_s, bytes_ = _load(settings)
     say(f"a snapshot of {bytes_ / 1e9:.2f} GB, loaded in {load_s:.1f} s; a worker is killed and started again")
