@@ -286,60 +286,77 @@ def late_by(delay_s: float, port: int) -> Iterator[int]:
                 each.close()
 
 
-@pytest.mark.parametrize(("cached", "late_s"), [(False, 0.0), (True, SILENCE_S)], ids=["uncached", "cached"])
-def test_reads_racing_withdrawals_show_nothing_withdrawn(
-    server: LocalRedis, writer: redis.Redis, cached: bool, late_s: float
-) -> None:
-    """While items are withdrawn and lists replaced, no read begun after it (cached: 50 ms after) shows one."""
-    items = [f"i{n}" for n in range(40)]
-    lists = [
-        encode_slate(
-            Slate(
-                slate_id="",
-                list="main",
-                user_id=f"u{user}",
-                items=tuple(ScoredItem(each, 1.0) for each in items[user:] + items[:user]),
-                version=Version(1, 1, 1),
-                as_of_ms=0,
-                generated_ts_ms=0,
-            )
-        ).stored
-        for user in range(8)
-    ]
-    for user, value in enumerate(lists):
-        writer.set(f"rec:main:u{user}", value)
-    gone_at_s: dict[str, float] = {}
-    ended = threading.Event()
-    wrong: list[tuple[str, float]] = []
-    reads = [0]
+def encoded_list(user: str, items: list[str]) -> bytes:
+    """A list as Redis holds it."""
+    made = Slate(
+        slate_id="",
+        list="main",
+        user_id=user,
+        items=tuple(ScoredItem(each, 1.0) for each in items),
+        version=Version(1, 1, 1),
+        as_of_ms=0,
+        generated_ts_ms=0,
+    )
+    return encode_slate(made).stored
 
-    def read(reader: Reader, first: int) -> None:
-        turn = first
-        while not ended.is_set():
-            turn += 1
+
+@pytest.mark.parametrize(
+    ("cached", "late_s", "reads"),
+    [
+        pytest.param(False, 0.0, 2_000, id="uncached"),
+        pytest.param(True, SILENCE_S, 50_000, id="cached"),
+        pytest.param(False, 0.0, 1_000_000, id="a-million", marks=pytest.mark.long),
+        pytest.param(True, SILENCE_S, 1_000_000, id="a-million-cached", marks=pytest.mark.long),
+    ],
+)
+def test_reads_racing_changes_show_nothing_forbidden(
+    server: LocalRedis, writer: redis.Redis, cached: bool, late_s: float, reads: int
+) -> None:
+    """Items are withdrawn, hidden and bought while lists are replaced: no read begun after it (cached: 50 ms after)
+    shows one."""
+    items, users = [f"i{n}" for n in range(60)], [f"u{n}" for n in range(8)]
+    lists = {user: encoded_list(user, items[n:] + items[:n]) for n, user in enumerate(users)}
+    for user, value in lists.items():
+        writer.set(f"rec:main:{user}", value)
+    gone_at_s: dict[tuple[str, str], float] = {}
+    wrong: list[tuple[str, str, float]] = []
+    done = [0, 0]
+
+    def read(reader: Reader, which: int) -> None:
+        while done[which] < reads // 2:
+            done[which] += 1
+            user = users[(which + done[which]) % len(users)]
             began_s = time.monotonic()
             applied = dict(gone_at_s)
-            answer = reader.top(f"u{turn % 8}", 40)
-            reads[0] += 1
-            for each in answer.items:
-                if (at_s := applied.get(each.item_id)) is not None and began_s > at_s + late_s:
-                    wrong.append((each.item_id, began_s - at_s))
+            for each in reader.top(user, len(items)).items:
+                for key in (("", each.item_id), (user, each.item_id)):
+                    at_s = applied.get(key)
+                    if at_s is not None and began_s > at_s + late_s and gone_at_s.get(key) == at_s:
+                        wrong.append((*key, began_s - at_s))
 
     with Reader(server.url, timeout_s=5.0, cached=cached) as reader:
-        threads = [threading.Thread(target=read, args=(reader, n)) for n in range(2)]
+        threads = [threading.Thread(target=read, args=(reader, which)) for which in range(2)]
         for thread in threads:
             thread.start()
-        for n in range(30):
-            time.sleep(0.03)
-            writer.set(f"rec:main:u{n % 8}", lists[n % 8])
-            if n % 2:
-                writer.set("withdrawn", encode_item_set(n, items[: n + 1]))
-                gone_at_s.update(dict.fromkeys(items[: n + 1], time.monotonic()) | gone_at_s)
-        ended.set()
+        changes = 0
+        while any(thread.is_alive() for thread in threads):
+            changes += 1
+            time.sleep(0.002 if changes % 200 else 0.03)
+            user, forbidden = users[changes % len(users)], items[: 1 + changes // 4 % (len(items) - 8)]
+            key, whose = ("withdrawn", "") if changes % 8 == 1 else (f"rule:{user}", user)
+            for each in items[len(forbidden) :]:  # these may be shown again, from before this is so
+                gone_at_s.pop((whose, each), None)
+            writer.set(key, encode_item_set(changes, forbidden))
+            now_s = time.monotonic()
+            for each in forbidden:
+                gone_at_s.setdefault((whose, each), now_s)
+            if changes % 3 == 0:
+                writer.set(f"rec:main:{user}", lists[user])
         for thread in threads:
             thread.join()
         if cached:
             assert reader.cache is not None
             assert reader.cache.hits > 0
-    assert reads[0] > 100
+    assert sum(done) >= reads - 1
+    assert changes > 20
     assert wrong == []
