@@ -14,6 +14,7 @@ from typing import Protocol
 from faust import Service
 from redis.exceptions import RedisError
 
+from millstream.online_learning.interest import BLOCK
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.step import Step
 from millstream.streams.dead_letters import DeadLetterTopic
@@ -103,6 +104,7 @@ class Pipeline(Service):
         self._begun = False
         self._work: list[asyncio.Future[None]] = []
         self._seat: Seat | None = None
+        self._can_train = asyncio.Event()
 
     async def on_start(self) -> None:
         """Connect, resume, and begin to read. Raises `Unavailable` with the remedy within ten seconds."""
@@ -152,7 +154,7 @@ class Pipeline(Service):
             parts.taking_part,
             parts.switching,
         )
-        work = [*(part.run() for part in running), self._take_part(name)]
+        work = [*(part.run() for part in running), self._take_part(name), self._load_training()]
         self._work = [asyncio.ensure_future(self._guard(each)) for each in work]
 
     async def _guard(self, work: Awaitable[None]) -> None:
@@ -167,19 +169,22 @@ class Pipeline(Service):
         source = self.parts.source
         read = (*(each.topic for each in self._settings.inputs), self._settings.topics.items)
         await self.parts.taking_part.begin(name, source.read_from, {name: source.topic_ids[name] for name in read})
-        await self._first_lists()
+        await self._can_train.wait()
+        self.parts.reporter.state = "running"
+
+    async def _load_training(self) -> None:
+        """Load torch, which takes the interpreter for seconds: once the first lists are out, unless much waits."""
+        source, publisher, taking_part = self.parts.source, self.parts.publisher, self.parts.taking_part
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LISTS_WITHIN_S):
+                while not publisher.slates and source.lag < BLOCK:
+                    if taking_part.roles is not None and not source.lag + source.in_flight:
+                        break
+                    await asyncio.sleep(_LOOK_EVERY_S)
         # lists go out meanwhile, but a slice that ended a block of training would wait; a stop must not cancel what
         # another thread is at
         await asyncio.shield(asyncio.to_thread(load_training))
-        self.parts.reporter.state = "running"
-
-    async def _first_lists(self) -> None:
-        """Return when something that waited is published, or soon: loading torch takes the interpreter for seconds."""
-        source, publisher = self.parts.source, self.parts.publisher
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LISTS_WITHIN_S):
-                while source.lag + source.in_flight and not publisher.slates:
-                    await asyncio.sleep(_LOOK_EVERY_S)
+        self._can_train.set()
 
     async def on_stop(self) -> None:
         """Stop reading, publish what is on its way, take a snapshot, close; within about five seconds."""
