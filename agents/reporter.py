@@ -129,10 +129,16 @@ class Reporter:
             return "waiting for Redis"
         return "waiting for Kafka" if self._kafka.is_lost else "running"
 
+    def _published(self) -> dict[tuple[str, int], int]:
+        """Return how far each partition is published: without an event since the start, as far as it was then."""
+        inputs = {each.topic for each in self._settings.inputs}
+        begun = {place: at for place, at in self._source.read_from.items() if place[0] in inputs}
+        return {**begun, **self._publisher.settled}
+
     def _status(self, state: str) -> WorkerStatus:
         publisher = self._publisher
         partitions = self._upkeep.partitions
-        published = {key: end for key, end in publisher.settled.items() if key[1] in partitions}
+        published = {place: end for place, end in self._published().items() if place[1] in partitions}
         return WorkerStatus(
             worker=self.worker,
             leads=self._ordering.leads,

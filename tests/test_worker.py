@@ -45,6 +45,23 @@ async def test_a_click_becomes_a_list_in_redis_and_on_kafka(pipeline: Pipeline) 
     consumer.close()
 
 
+async def test_a_worker_that_finds_nothing_new_says_how_far_its_lists_are(pipeline: Pipeline) -> None:
+    """Those of all events before its start, from its first status as a running worker on."""
+    with pipeline.worker() as worker:
+        await worker.running()
+        pipeline.send(clicks(50, users=5))
+        await pipeline.learned(50)
+        worker.interrupt()
+    with pipeline.worker() as worker:
+
+        def says_so() -> bool:
+            now = pipeline.status()
+            ours = now is not None and now.pid == worker.process.pid and now.state == "running"
+            return ours and now is not None and now.positions == {pipeline.topic: {"0": 50}} and now.events == 0
+
+        await until(says_so)
+
+
 async def test_a_killed_worker_goes_on_to_the_same_state(pipeline: Pipeline, tmp_path: Path) -> None:
     """Kill -9 twice on the way: the state hash is that of a worker that read the log undisturbed."""
     parts = [clicks(1_500, seed=seed) for seed in range(3)]
