@@ -14,7 +14,6 @@ from typing import Protocol
 from faust import Service
 from redis.exceptions import RedisError
 
-from millstream.online_learning.interest import BLOCK
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.step import Step
 from millstream.streams.dead_letters import DeadLetterTopic
@@ -36,8 +35,6 @@ from .step_thread import StepStopped
 from .warm_up import COMPILING, are_compiled, compile_kernels, load_training
 
 _REDIS_ANSWERS_WITHIN_S = 5.0
-_FIRST_LISTS_WITHIN_S = 5.0
-_LOOK_EVERY_S = 0.02
 # Their sum, and what closing takes, stays under the five seconds that Ctrl-C may take.
 _DRAIN_WITHIN_S = 1.5
 _FLUSH_WITHIN_S = 0.5
@@ -104,7 +101,6 @@ class Pipeline(Service):
         self._begun = False
         self._work: list[asyncio.Future[None]] = []
         self._seat: Seat | None = None
-        self._can_train = asyncio.Event()
 
     async def on_start(self) -> None:
         """Connect, resume, and begin to read. Raises `Unavailable` with the remedy within ten seconds."""
@@ -114,6 +110,8 @@ class Pipeline(Service):
         # default of 5 ms would be half a slice
         sys.setswitchinterval(_SWITCH_S)
         parts = self.parts
+        # torch takes seconds to load: while files are read, since a stop waits for it
+        training = asyncio.ensure_future(asyncio.to_thread(load_training))
         await self._reach_redis(parts.redis.ping())
         parts.snapshots.check()
         store = open_store(self._settings.snapshots.directory)
@@ -154,7 +152,7 @@ class Pipeline(Service):
             parts.taking_part,
             parts.switching,
         )
-        work = [*(part.run() for part in running), self._take_part(name), self._load_training()]
+        work = [*(part.run() for part in running), self._take_part(name, training)]
         self._work = [asyncio.ensure_future(self._guard(each)) for each in work]
 
     async def _guard(self, work: Awaitable[None]) -> None:
@@ -164,27 +162,15 @@ class Pipeline(Service):
         except Exception as error:
             self.failure.report(error)
 
-    async def _take_part(self, name: str) -> None:
+    async def _take_part(self, name: str, training: Awaitable[None]) -> None:
         """Come to a role, beside the rest: a long way to catch up can be stopped like everything."""
         source = self.parts.source
         read = (*(each.topic for each in self._settings.inputs), self._settings.topics.items)
         await self.parts.taking_part.begin(name, source.read_from, {name: source.topic_ids[name] for name in read})
-        await self._can_train.wait()
-        self.parts.reporter.state = "running"
-
-    async def _load_training(self) -> None:
-        """Load torch, which takes the interpreter for seconds: once the first lists are out, unless much waits."""
-        source, publisher, taking_part = self.parts.source, self.parts.publisher, self.parts.taking_part
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LISTS_WITHIN_S):
-                while not publisher.slates and source.lag < BLOCK:
-                    if taking_part.roles is not None and not source.lag + source.in_flight:
-                        break
-                    await asyncio.sleep(_LOOK_EVERY_S)
         # lists go out meanwhile, but a slice that ended a block of training would wait; a stop must not cancel what
         # another thread is at
-        await asyncio.shield(asyncio.to_thread(load_training))
-        self._can_train.set()
+        await asyncio.shield(training)
+        self.parts.reporter.state = "running"
 
     async def on_stop(self) -> None:
         """Stop reading, publish what is on its way, take a snapshot, close; within about five seconds."""
