@@ -95,7 +95,7 @@ def _step_with_rows() -> Step:
 
 def are_compiled() -> bool:
     """Whether there is a cache for these sources."""
-    return cache_directory().exists()
+    return any(cache_directory().rglob("*.nbi"))  # the folder is there as soon as a kernel is declared
 
 
 def compile_kernels_saying_so() -> None:
