@@ -43,7 +43,6 @@ class Abreast:
         name: str,
         waiting_s: Callable[[], float],
         leads: Callable[[], bool],
-        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
         self._channel = waiting_channel(prefix)
@@ -52,7 +51,6 @@ class Abreast:
         self._name = name
         self._waiting_s = waiting_s
         self._leads = leads
-        self._clock_s = clock_s
         self._others: dict[str, tuple[float, float]] = {}  # worker to how long its work takes, and when it said so
         self._said_s = 0.0
 
@@ -67,7 +65,7 @@ class Abreast:
             _log.warning("somebody waits for something that cannot be read: %s", error)
             return
         if self._leads() and said.worker != self._name:
-            self._others[said.worker] = said.waiting_s, self._clock_s()
+            self._others[said.worker] = said.waiting_s, time.monotonic()
             self._effort.others(self._slowest_s())
 
     async def _say(self) -> None:
@@ -90,7 +88,7 @@ class Abreast:
             _log.debug("not said how much waits: %s", error)  # the publisher says that Redis is gone
 
     def _forget(self) -> None:
-        now_s = self._clock_s()
+        now_s = time.monotonic()
         self._others = {who: said for who, said in self._others.items() if now_s - said[1] < _FORGOTTEN_AFTER_S}
         if not self._others:
             self._effort.others(None)

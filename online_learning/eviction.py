@@ -158,12 +158,12 @@ class Eviction:
     """The vocabularies' rounds, which take turns. The step asks it how far it may go, and calls it there."""
 
     def __init__(self, turnovers: Iterable[Turnover], period: int) -> None:
-        self.turnovers = tuple(turnovers)
+        self._turnovers = tuple(turnovers)
         self._period = period
 
     def room(self, seq: int, events: int) -> int:
         """Return how many of the next `events`, at least 1, may be learned before a turn can fall due."""
-        if all(turnover.is_idle_for(events) for turnover in self.turnovers):
+        if all(turnover.is_idle_for(events) for turnover in self._turnovers):
             return events
         return min(events, self._period - seq % self._period)
 
@@ -171,22 +171,22 @@ class Eviction:
         """Do what is due once `seq` events have come."""
         number, rest = divmod(seq, self._period)
         if rest == 0:
-            self.turnovers[number % len(self.turnovers)].turn(seq)
+            self._turnovers[number % len(self._turnovers)].turn(seq)
 
     def saved(self) -> dict[str, Any]:
         """Return what `restore` takes, JSON-able; empty where no round is under way."""
-        return {turnover.vocabulary.name: saved for turnover in self.turnovers if (saved := turnover.saved())}
+        return {turnover.vocabulary.name: saved for turnover in self._turnovers if (saved := turnover.saved())}
 
     def restore(self, ids: dict[str, list[str]], saved: dict[str, Any]) -> None:
         """Go on where another was: with the ids of each vocabulary, and what it `saved`."""
-        for turnover in self.turnovers:
+        for turnover in self._turnovers:
             name = turnover.vocabulary.name
             turnover.restore(ids[name], saved.get(name, {}))
 
     def digest(self) -> int:
         """Return the sum of a 128-bit hash per round under way."""
         total = 0
-        for turnover in self.turnovers:
+        for turnover in self._turnovers:
             if turnover.round is not None:
                 limbo = turnover.vocabulary.limbo.tobytes()
                 total += hash_128(f"{turnover.vocabulary.name}/{turnover.round}", limbo)
