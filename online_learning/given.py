@@ -69,6 +69,6 @@ def list_given(
         score_to_buy(m, b, user, n, history, gap, now_ms)
         write_buy_place(m, b, user, at, now_ms, lists, row, 0)
     else:
-        write_place(b, m.blend, h, m.dismissals, m.impressions, m.interest, user, at, now_ms, lists, row, 0)
+        write_place(m, b, m.blend, user, at, now_ms, lists, row, 0)
     found[0] = n
     found[1] = rank_of(b.scores, n, max(at, 0))

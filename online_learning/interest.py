@@ -216,19 +216,21 @@ def pool(v: Interest, h: Histories, user: int, now_ms: int, w: Pooled) -> bool:
 
 
 @kernel
-def speaks_most(v: Interest, h: Histories, user: int, item: int, w: Pooled) -> int:
-    """Return the item of the history that adds most to the signal of `item`, after `pool`; -1 without a history.
+def speaks_most(v: Interest, h: Histories, user: int, item: int, gone: NDArray[np.bool_], w: Pooled) -> int:
+    """Return the item of the history that adds most to the signal of `item`, after `pool`; -1 if there is none.
 
-    The signal is a sum over the history's places, each its weight times `v_p'A v_item`.
+    The signal is a sum over the history's places, each its weight times `v_p'A v_item`. Items that are `gone`, by row,
+    still add to it but have no name any more, so they are passed over.
     """
     most, by = -1, np.float32(-np.inf)
     turned = w.turned
     for i in range(WIDTH):
         turned[i] = inner(v.matrix[i], v.vector[item])
     for place in range(min(PLACES, h.held[user])):
-        part = w.weight[place] * inner(v.vector[h.item[user, place]], turned)
-        if part > by:
-            most, by = h.item[user, place], part
+        spoken = h.item[user, place]
+        part = w.weight[place] * inner(v.vector[spoken], turned)
+        if part > by and not gone[spoken]:
+            most, by = spoken, part
     return int(most)
 
 

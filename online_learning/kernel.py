@@ -19,9 +19,9 @@ from .categories import follow
 from .compiled import entry, inlined, kernel
 from .consumed import consume, has_consumed, held
 from .covisitation import covisit
-from .dismissals import Dismissals, pushed_down, put_away, take_back
+from .dismissals import pushed_down, put_away, take_back
 from .histories import Histories, chosen_since, drop_items, find, present_ms, remember, remember_late, reside
-from .impressions import SHOWN, Impressions, show, sunk, take_up
+from .impressions import SHOWN, show, sunk, take_up
 from .impressions_learning import learn_from_shown
 from .influence import charge, is_shared
 from .interest import BLOCK, Interest, collect, speaks_most, welcome
@@ -333,11 +333,10 @@ def make_buy_list(m: Model, b: Bench, user: int, n: int, ts_ms: int, seq: int, b
 @inlined
 def write_list(m: Model, b: Bench, user: int, n: int, now_ms: int, seq: int, lists: Lists, row: int) -> None:
     """Write the best of the `n` items that were scored, and why, into row `row` of `lists`."""
-    h = m.histories
-    held = begin_list(b, m.interest, h, user, n, seq, lists, row)
+    held = begin_list(b, m.interest, m.histories, user, n, seq, lists, row)
     for at in range(held):
         place = b.arrangement.order[at]
-        write_place(b, m.blend, h, m.dismissals, m.impressions, m.interest, user, place, now_ms, lists, row, at)
+        write_place(m, b, m.blend, user, place, now_ms, lists, row, at)
         arranged(b.arrangement, at, lists.score, lists.contribution, lists.evidence, lists.propensity, row)
 
 
@@ -352,39 +351,29 @@ def begin_list(b: Bench, v: Interest, h: Histories, user: int, n: int, seq: int,
 
 @kernel
 def write_place(
-    b: Bench,
-    by: Blend,
-    h: Histories,
-    d: Dismissals,
-    im: Impressions,
-    v: Interest,
-    user: int,
-    place: int,
-    now_ms: int,
-    lists: Lists,
-    row: int,
-    at: int,
+    m: Model, b: Bench, by: Blend, user: int, place: int, now_ms: int, lists: Lists, row: int, at: int
 ) -> None:
     """Write the item at a place of the shortlist, scored with the blend `by`, and why, into place `at` of a list."""
     s = b.scratch
     item = s.items[place]
     lists.item[row, at] = item
     lists.score[row, at] = b.scores[place]
-    pushed, sank = pushed_down(d, user, item, now_ms), sunk(im, user, item, now_ms)
+    pushed, sank = pushed_down(m.dismissals, user, item, now_ms), sunk(m.impressions, user, item, now_ms)
     explain(by, b.work, b.signals, place, b.scores[place] + pushed + sank, lists.contribution[row, at])
     lists.contribution[row, at, DISMISSED] = -pushed
     lists.contribution[row, at, IGNORED] = -sank
     evidence, via = lists.evidence[row, at], place_of_largest(s, item)
     evidence[:] = -1
     evidence[YOURS] = evidence[DISMISSED] = evidence[IGNORED] = item
-    evidence[TOGETHER] = h.item[user, via] if via >= 0 else -1
-    evidence[TASTE] = speaks_most(v, h, user, item, s.pooled)
+    if via >= 0 and not m.limbo.item[m.histories.item[user, via]]:
+        evidence[TOGETHER] = m.histories.item[user, via]
+    evidence[TASTE] = speaks_most(m.interest, m.histories, user, item, m.limbo.item, s.pooled)
 
 
 @kernel
 def write_buy_place(m: Model, b: Bench, user: int, place: int, now_ms: int, buys: Lists, row: int, at: int) -> None:
     """Do the same on a list of things to buy: a part of the score is the price's."""
-    write_place(b, m.buy, m.histories, m.dismissals, m.impressions, m.interest, user, place, now_ms, buys, row, at)
+    write_place(m, b, m.buy, user, place, now_ms, buys, row, at)
     priced = price_part(m.prices, buys.item[row, at])
     buys.contribution[row, at, POPULAR] -= priced
     buys.contribution[row, at, PRICE] = priced
