@@ -137,7 +137,7 @@ class Snapshots:
 
     async def _write(self, copy: LiveCopy) -> None:
         """Copy the state, over and over what changed meanwhile; the last of it between two events."""
-        whole = self._chain.is_long
+        whole = not await asyncio.to_thread(self._chain.goes_on, self._store)
         made = self._store.create()
         try:
             out = SnapshotWriter(made.file)

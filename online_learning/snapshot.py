@@ -171,6 +171,8 @@ class Chain:
 
     after: tuple[str, int] | None = None
     """None: the next one has to be whole."""
+    whole: str = ""
+    """The name of the whole one it begins with."""
     whole_bytes: int = 0
     changes_bytes: int = 0
 
@@ -178,20 +180,23 @@ class Chain:
     def of(cls, stored: Stored) -> Chain:
         """Return the chain that a snapshot read back ends."""
         files = stored.files
-        return cls(
-            (stored.newest.name, stored.newest.crc), files[0].bytes, sum(file.bytes for file in files) - files[0].bytes
-        )
+        changes_bytes = sum(file.bytes for file in files[1:])
+        return cls((stored.newest.name, stored.newest.crc), files[0].name, files[0].bytes, changes_bytes)
 
     @property
     def is_long(self) -> bool:
         """Whether what changed takes half as much as the whole: from then on reading it back would take too long."""
         return self.after is None or 2 * self.changes_bytes > self.whole_bytes
 
+    def goes_on(self, store: Store) -> bool:
+        """Whether changes may follow; not where another worker has removed what they follow (`forget`)."""
+        return not self.is_long and self.whole in store.names()
+
     def add(self, after: tuple[str, int], file_bytes: int, whole: bool) -> None:
         """Note a file that was written."""
         self.after = after
         if whole:
-            self.whole_bytes, self.changes_bytes = file_bytes, 0
+            self.whole, self.whole_bytes, self.changes_bytes = after[0], file_bytes, 0
         else:
             self.changes_bytes += file_bytes
 

@@ -16,7 +16,7 @@ from millstream.agents.snapshots import SnapshotRefused, Snapshots
 from millstream.agents.step_thread import StepThread
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.order import OrderPosition, Part
-from millstream.online_learning.snapshot import list_snapshots, read_snapshot
+from millstream.online_learning.snapshot import Chain, list_snapshots, read_snapshot
 from millstream.online_learning.snapshot_file import SnapshotFile, SnapshotWriter
 from millstream.online_learning.snapshot_store import Folder
 from millstream.online_learning.step import Step
@@ -139,3 +139,23 @@ async def test_after_a_full_disk_the_next_is_whole(running: Running, monkeypatch
     assert SnapshotFile(Folder(running.directory), name).after is None
     assert read_snapshot(running.directory / name).header["state_hash"] == now
     assert resume(CONFIG, Folder(running.directory)).step.state_hash() == now
+
+
+async def test_after_another_worker_has_removed_what_it_would_follow_the_next_is_whole(running: Running) -> None:
+    """A worker that led before and stops writes nothing that hangs in the air."""
+    await running.learn(500)
+    await running.snapshots.take()
+    other = Running(running.directory)
+    other.snapshots.follow(other.resumed.copy, Chain())
+    try:
+        for _ in range(2):
+            await other.learn(10)
+            await other.snapshots.take()
+            other.snapshots.follow(other.resumed.copy, Chain())
+    finally:
+        await other.thread.stop()
+    now = await running.learn(10)
+    await running.snapshots.take()
+    store = Folder(running.directory)
+    assert [SnapshotFile(store, path.name).after for path in list_snapshots(running.directory)] == [None, None]
+    assert resume(CONFIG, store).step.state_hash() == now
