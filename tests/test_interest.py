@@ -58,17 +58,23 @@ def test_a_user_is_the_pooled_sum_of_the_history(log: InteractionColumns, user: 
 
 @pytest.mark.parametrize("user", [0, 7, 19])
 def test_the_item_of_the_history_that_speaks_most_adds_most_to_the_signal(log: InteractionColumns, user: int) -> None:
-    """Of the sum's terms, each a place's weight times v_p'A v, its is the largest; nobody's history has none."""
+    """Of the sum's terms, each a place's weight times v_p'A v, its is the largest of items that are known by name."""
     step = learned(log)
     v, h, w = step.model.interest, step.model.histories, working_memory()
     pool(v, h, np.int32(user), step.last_ms, w)
     held = min(PLACES, int(h.held[user]))
-    rows = v.vector[h.item[user, :held]].astype(np.float64)
-    for item in range(len(step.items)):
-        terms = w.weight[:held] * (rows @ v.matrix.astype(np.float64) @ v.vector[item])
-        found = h.item[user, :held].tolist().index(speaks_most(v, h, np.int32(user), item, w))
-        assert terms[found] == pytest.approx(terms.max(), rel=1e-4, abs=1e-7)
-    assert speaks_most(v, h, np.int32(len(step.users)), 0, w) == -1
+    history = h.item[user, :held]
+    rows = v.vector[history].astype(np.float64)
+    gone = np.zeros(len(v.vector), np.bool_)
+    for gone[history[0]] in (False, True):
+        for item in range(len(step.items)):
+            terms = w.weight[:held] * (rows @ v.matrix.astype(np.float64) @ v.vector[item])
+            found = history.tolist().index(speaks_most(v, h, np.int32(user), item, gone, w))
+            assert terms[found] == pytest.approx(terms[~gone[history]].max(), rel=1e-4, abs=1e-7)
+            assert not gone[history[found]]
+    gone[:] = True
+    assert speaks_most(v, h, np.int32(user), 0, gone, w) == -1
+    assert speaks_most(v, h, np.int32(len(step.users)), 0, gone, w) == -1
 
 
 def test_a_user_without_a_history_has_no_interest(log: InteractionColumns) -> None:
