@@ -12,13 +12,13 @@ from millstream.online_learning.why import why
 from millstream.schemas.columns import Chunk, InteractionColumns
 from millstream.schemas.records import Kind
 
-COMPILING = "compiling the kernels, once for this version on this machine: about a minute"
+COMPILING = "compiling the kernels, once for this version on this machine: a minute or two"
 
 
 def compile_kernels() -> None:
     """Put a tiny step through all it does, so that all kernels are compiled, or loaded from their cache.
 
-    Takes about a minute the first time on a machine, about a second later.
+    Takes a minute or two the first time on a machine, about a second later.
     """
     events = 128  # each of another user and item: more than the step has rows for, so that it forgets of both
     kinds = np.full(events, int(Kind.click), np.int8)

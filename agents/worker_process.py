@@ -20,7 +20,7 @@ from .demo_servers import environment
 from .status import WorkerStatus, read_workers, workers_key
 
 _READY_WITHIN_S = 240.0
-"""The first worker on a machine compiles its kernels: about a minute, more where others are at work."""
+"""The first worker on a machine compiles its kernels: a minute or two, more where others are at work."""
 _STOP_WITHIN_S = 20.0
 _LOOK_EVERY_S = 0.1
 _SHOWN_LINES = 12

@@ -145,7 +145,7 @@ def _run(
             if used.kafka is not None:
                 say("creating the topics")
                 ensure_topics(used.settings)
-            say("starting the worker; the first time, it compiles the learner for about a minute")
+            say("starting the worker; the first time, it compiles the learner for a minute or two")
             try:
                 summary = uvloop.run(_watch(log, used, watched, rate, Path(folder), console, say))
             finally:
