@@ -162,7 +162,7 @@ class Reporter:
             popularity=self._quality["popularity"],
             drifts=self._drifts.fired,
             last_drift=self._drifts.last,
-            staleness_ms=percentiles_of(self._thread.staleness_ms.copy()),
+            staleness_ms=percentiles_of(self._thread.staleness_ms.values()),
             taken_over=self._upkeep.taken_over,
             redis_losses=self._upkeep.losses,
             stale_after_redis_loss=self._upkeep.stale,

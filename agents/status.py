@@ -75,7 +75,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How often the loss was found to have moved."""
     last_drift: LossDrift | None = None
     staleness_ms: FreshnessMs = FreshnessMs()
-    """From a record of the order to its events applied here, over the last few thousand records."""
+    """From a record of the order to its events applied here, over the last ten seconds."""
     taken_over: int = 0
     """Users whose lists were made anew when their partitions were taken over."""
     redis_losses: int = 0

@@ -26,13 +26,15 @@ from millstream.schemas.columns import Chunk
 from millstream.schemas.slates import EncodedSlate
 
 from .effort import FULL
+from .recent import Recent
 from .slices import Rest, Slice, SliceDone
 
 T = TypeVar("T")
 
 _FIRST_SLICE_EVENTS = 8
 _SMOOTHING = 0.3
-_STALENESS_SAMPLES = 4_096
+STALENESS_WINDOW_S = 10.0
+"""Over how long staleness is measured."""
 _LONGER_WHEN_BEHIND = 4
 """Slices are so many times longer while not every event trains: what waits is then longer than a slice anyway, and
 each hand-over between the threads costs both of them."""
@@ -124,8 +126,8 @@ class StepThread(Generic[S]):
         """Where in the order the state stands; ask from within a `call`."""
         self.listed: frozenset[int] | None = None
         """Partitions whose users' lists are made, None: all; set it from within a `call`."""
-        self.staleness_ms: deque[float] = deque(maxlen=_STALENESS_SAMPLES)
-        """From a part's record in the log to its last event applied, of the last parts."""
+        self.staleness_ms = Recent(STALENESS_WINDOW_S)
+        """From a part's record in the log to its last event applied, of the last seconds' parts."""
         self.train_every = FULL
         """The effort of the last part."""
         self._clock_s = clock_s
@@ -273,7 +275,7 @@ class StepThread(Generic[S]):
                 self._learn(step, run, slice_, is_last=rest is None)
                 if rest is None:
                     self.order_position = run.after
-                    self.staleness_ms.append(self._now_ms() - run.ordered_ms)
+                    self.staleness_ms.add(self._now_ms() - run.ordered_ms)
                 if slice_.room == 0:
                     self._hand_over(slice_)
                     self._answer_calls(step)

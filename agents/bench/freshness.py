@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from millstream.agents.demo_kafka import ThroughKafka
 from millstream.agents.demo_servers import Say
 from millstream.agents.freshness import FeedFollower, FreshnessMeter, Percentiles
 from millstream.agents.replay import replay
+from millstream.agents.step_thread import STALENESS_WINDOW_S
 from millstream.agents.worker_process import WorkerProcess
 from millstream.schemas.columns import InteractionColumns
 from millstream.streams.errors import Unavailable
@@ -150,25 +151,25 @@ async def _workers(
             for number in range(2, workers + 1)
         ]
         await _shared(route.worker, others)
-        await _learned(route, settings, before)
+        await _learned((route.worker, *others), settings, before)
         await stack.enter_async_context(FeedFollower(settings.redis.url, settings.redis.prefix, meter.listed))
         already = await asyncio.to_thread(_order_bytes, settings)
         began_s = time.monotonic()
+        stale_ms = 0.0
         offering = asyncio.create_task(route.offer())
         stack.callback(offering.cancel)
         while not offering.done():
             await asyncio.wait({offering}, timeout=_SAID_EVERY_S)
             recent = meter.recent()
             say(f"{route.sent:,} sent, {meter.waiting:,} of them on no list yet; lately {_shown(recent)}")
-            await route.standing()  # raises when the worker has ended
+            stale_ms = max(stale_ms, await _stalest_ms((route.worker, *others)))
             if kill and others and route.sent > len(offered) / 2:
                 await _kill_one(others, say)
                 kill = False
         offering.result()
         await _settled(meter, len(offered))
         elapsed_s = time.monotonic() - began_s
-        statuses = [await each.look() or each.status for each in (route.worker, *others)]
-        stale_ms = max(status.staleness_ms.p99 or 0.0 for status in statuses if status is not None)
+        stale_ms = max(stale_ms, await _stalest_ms((route.worker, *others)))
         order_bytes = await asyncio.to_thread(_order_bytes, settings) - already
         ends = [await other.finish() for other in others]
         end = await route.finish()
@@ -213,13 +214,21 @@ async def _kill_one(others: list[WorkerProcess], say: Say) -> None:
     await killed.kill()
 
 
-async def _learned(route: ThroughKafka, settings: Settings, columns: InteractionColumns) -> None:
-    """Return when the worker has learned the events, sent all at once."""
+async def _learned(workers: Sequence[WorkerProcess], settings: Settings, columns: InteractionColumns) -> None:
+    """Return when all workers have learned the events, sent all at once, and none remembers how stale that made it."""
     if not len(columns):
         return
     await replay(columns, bootstrap=settings.kafka.bootstrap_servers, topic=settings.inputs[0].topic)
-    while (await route.standing()).learned < len(columns):
-        await asyncio.sleep(_LOOK_EVERY_S)
+    for worker in workers:
+        while (status := await worker.look()) is None or status.seq < len(columns):
+            await asyncio.sleep(_LOOK_EVERY_S)
+    await asyncio.sleep(STALENESS_WINDOW_S)
+
+
+async def _stalest_ms(workers: Sequence[WorkerProcess]) -> float:
+    """Return the greatest p99 of the last seconds of any worker that was not killed. Raises when one has ended."""
+    found = [await each.look() or each.status for each in workers]
+    return max((status.staleness_ms.p99 or 0.0 for status in found if status is not None), default=0.0)
 
 
 async def _settled(meter: FreshnessMeter, events: int) -> None:
