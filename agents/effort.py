@@ -3,6 +3,9 @@
 Work that waits is measured in seconds at the present pace. Much of it halves the share of events that train, down to
 one in twenty; little of it doubles the share again. All workers train alike, so the one that leads chooses for them
 all: the slowest one's work counts as well as its own. What was chosen is in the order records, so a replay repeats it.
+
+A batch costs every worker something however little is in it. Where others are still behind at the least effort, the
+leader pauses before each batch, so that there are fewer of them with more in each.
 """
 
 from __future__ import annotations
@@ -19,11 +22,16 @@ OTHERS_LITTLE_S = 0.02
 """Of others more may wait: their work comes a batch at a time, and what they say of it is some moments old."""
 
 
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.0125, 0.1
+
+
 class Effort:
-    """Chooses `train_every` chunk by chunk. The mode `full` keeps it full."""
+    """Chooses `train_every` chunk by chunk, and how long batches wait. The mode `full` keeps the first full."""
 
     def __init__(self, mode: Literal["adaptive", "full"] = "adaptive") -> None:
         self.train_every = FULL
+        self.pause_s = 0.0
+        """How long the next batch waits for more to come."""
         self._adaptive = mode == "adaptive"
         self._own_s = 0.0
         self._others_say = False
@@ -44,11 +52,17 @@ class Effort:
         """
         self._others_say = waiting_s is not None
         if waiting_s is None:
-            return
-        if waiting_s > OTHERS_MUCH_S:
-            self._less()
-        elif waiting_s < OTHERS_LITTLE_S and self._own_s < _LITTLE_S:
-            self._more()
+            self.pause_s = 0.0
+        elif waiting_s > OTHERS_MUCH_S:
+            if self._adaptive and self.train_every < LEAST:
+                self._less()
+            else:
+                self.pause_s = min(LONGEST_PAUSE_S, max(SHORTEST_PAUSE_S, 2 * self.pause_s))
+        elif waiting_s < OTHERS_LITTLE_S:
+            if self.pause_s > 0:
+                self.pause_s = 0.0 if self.pause_s <= SHORTEST_PAUSE_S else self.pause_s / 2
+            elif self._own_s < _LITTLE_S:
+                self._more()
 
     def _less(self) -> None:
         if self._adaptive:

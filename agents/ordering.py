@@ -23,7 +23,7 @@ from millstream.schemas.order_records import Claim, Order, OrderRecord, Run, dec
 from millstream.streams.errors import Unavailable
 from millstream.streams.model_log import Written
 
-from .effort import Effort
+from .effort import LONGEST_PAUSE_S, OTHERS_LITTLE_S, Effort
 
 _MOST_AHEAD = 1
 """Batches on their way through the log or queued for the thread: what comes meanwhile makes the next one."""
@@ -60,6 +60,9 @@ class Learner(Protocol):
 
     def waiting_s(self, events: int) -> float:
         """Return how long what is queued, and so many events more, would take."""
+
+    def behind_s(self, events: int) -> float:
+        """Return the same with what is left of the batch under way."""
 
 
 class Reading(NamedTuple):
@@ -149,6 +152,16 @@ class Ordering:
         return self._order.ahead
 
     @property
+    def pause_s(self) -> float:
+        """How long there is no use in reading more: while a batch waits for more to come, or much waits here."""
+        if self._stopping:
+            return 0.0
+        if self.leads:
+            return self._effort.pause_s / 2
+        behind_s = self._learner.behind_s(self.ahead)
+        return min(LONGEST_PAUSE_S, behind_s) / 2 if behind_s > OTHERS_LITTLE_S else 0.0
+
+    @property
     def begun(self) -> Mapping[Place, int]:
         """Where places begin, as far as the state or the order says."""
         return self._order.begun
@@ -185,10 +198,12 @@ class Ordering:
         self._claim = None
 
     async def room(self) -> None:
-        """Wait until a batch may be cut: for who leads, when the thread has taken the one before."""
+        """Wait until a batch may be cut: for who leads, when its thread has taken the one before and others keep up."""
         while self.leads and not self._stopping and self._ahead() >= _MOST_AHEAD:
             self._moved.clear()
             await self._moved.wait()
+        if self.leads and not self._stopping and self._effort.pause_s > 0:
+            await asyncio.sleep(self._effort.pause_s)
         self._cut += 1
 
     def _ahead(self) -> int:

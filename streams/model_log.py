@@ -63,6 +63,10 @@ class Follower(Protocol):
     def topic_ids(self) -> Mapping[str, str]:
         """The broker's UUIDs of the topics that the order is of."""
 
+    @property
+    def pause_s(self) -> float:
+        """How long what has been read keeps it busy: no use in reading more before."""
+
     def begin_anew(self) -> None:
         """Begin at the topic's beginning: it is not the one that `next_record` is an offset in."""
 

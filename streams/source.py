@@ -261,6 +261,8 @@ class InteractionSource(Service):
                 self._follower.read(written(batches.pop(self._order_place)))
             for place, records in batches.items():
                 self._ahead.add(place, records)
+            if self._follower is not None and (pause_s := self._follower.pause_s) > 0:
+                await asyncio.sleep(pause_s)  # each fetch costs us and the broker something, however little it brings
 
     def _readable(self) -> tuple[list[Any], int]:
         """Return which places may be read now, and how many records."""

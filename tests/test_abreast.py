@@ -11,7 +11,15 @@ from dataclasses import dataclass
 import pytest
 
 from millstream.agents.abreast import Abreast
-from millstream.agents.effort import FULL, LEAST, OTHERS_LITTLE_S, OTHERS_MUCH_S, Effort
+from millstream.agents.effort import (
+    FULL,
+    LEAST,
+    LONGEST_PAUSE_S,
+    OTHERS_LITTLE_S,
+    OTHERS_MUCH_S,
+    SHORTEST_PAUSE_S,
+    Effort,
+)
 from millstream.streams.ending import end_tasks
 from millstream.streams.redis_connection import connect
 from millstream.streams.redis_keys import waiting_channel
@@ -43,6 +51,34 @@ def test_what_waits_at_others_halves_it_as_well_and_it_rises_no_faster_than_they
     assert effort.choose(LITTLE) == 4
     effort.others(None)
     assert [effort.choose(LITTLE) for _ in range(2)] == [2, FULL]
+
+
+@pytest.mark.parametrize("mode", ["adaptive", "full"])
+def test_where_others_are_behind_at_the_least_effort_batches_wait_for_more_to_come(mode: str) -> None:
+    """First the effort falls, where it may, then the pause grows to its longest; it goes before the effort rises."""
+    effort = Effort("full" if mode == "full" else "adaptive")
+    if mode == "adaptive":
+        for _ in range(5):
+            assert effort.pause_s == 0
+            effort.others(2 * OTHERS_MUCH_S)
+    least = effort.train_every
+    pauses = []
+    for _ in range(5):
+        effort.others(2 * OTHERS_MUCH_S)
+        pauses.append(effort.pause_s)
+    assert pauses == [SHORTEST_PAUSE_S, 0.025, 0.05, LONGEST_PAUSE_S, LONGEST_PAUSE_S]
+    effort.others((OTHERS_LITTLE_S + OTHERS_MUCH_S) / 2)
+    assert effort.pause_s == LONGEST_PAUSE_S
+    for pause_s in (0.05, 0.025, SHORTEST_PAUSE_S, 0.0):
+        effort.others(LITTLE)
+        assert (effort.pause_s, effort.train_every) == (pause_s, least)
+    effort.others(LITTLE)
+    assert effort.train_every == max(FULL, least // 2)
+    for _ in range(5):
+        effort.others(2 * OTHERS_MUCH_S)
+    assert effort.pause_s > 0
+    effort.others(None)
+    assert effort.pause_s == 0
 
 
 def test_it_does_not_rise_for_others_while_much_waits_here() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 
@@ -68,11 +69,13 @@ class Worker:
         self.released = 0
         self.errors: list[BaseException] = []
         self.queued = 0
+        self.behind = 0.0
+        self.effort = Effort("full")
         self.order_position = OrderPosition()
         self.ordering = Ordering(
             log,
             self,
-            Effort("full"),
+            self.effort,
             release=self._release,
             failed=self.errors.append,
             most_events=1_000,
@@ -86,6 +89,9 @@ class Worker:
 
     def waiting_s(self, events: int) -> float:
         return 0.0
+
+    def behind_s(self, events: int) -> float:
+        return self.behind
 
     def _release(self, records: int) -> None:
         self.released += records
@@ -304,3 +310,32 @@ async def test_a_stop_applies_what_is_in_the_log_and_releases_the_rest(stack: As
     await log.settle()
     assert worker.applied == ([(0, 3)] if leads else [])
     assert worker.released == (5 if leads else 8)
+
+
+async def test_who_leads_waits_for_more_to_come_while_others_are_behind(stack: AsyncExitStack) -> None:
+    """Before each batch, and half as long between two reads; who follows does neither for their sake."""
+    log = Log()
+    leader, follower = Worker(log), Worker(log)
+    start(stack, leader, follower)
+    leader.ordering.lead({PLACE: 0}, {})
+    await log.settle()
+    assert (leader.ordering.pause_s, follower.ordering.pause_s) == (0, 0)
+    for worker in (leader, follower):
+        worker.effort.pause_s = 0.1
+    assert (leader.ordering.pause_s, follower.ordering.pause_s) == (0.05, 0)
+    began_s = time.monotonic()
+    await follower.ordering.room()
+    assert time.monotonic() - began_s < 0.1
+    await leader.ordering.room()
+    assert time.monotonic() - began_s >= 0.1
+
+
+async def test_who_follows_reads_no_more_while_much_waits(stack: AsyncExitStack) -> None:
+    """For half of what waits, at most half of the longest pause; when it stops, not at all."""
+    worker = Worker(Log())
+    pauses = {}
+    for worker.behind in (0.0, 0.02, 0.03, 0.1, 10.0):
+        pauses[worker.behind] = worker.ordering.pause_s
+    assert pauses == {0.0: 0.0, 0.02: 0.0, 0.03: 0.015, 0.1: 0.05, 10.0: 0.05}
+    worker.ordering.stop()
+    assert worker.ordering.pause_s == 0
