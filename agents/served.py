@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from millstream.online_learning.order import OrderPosition, Part
 from millstream.online_learning.snapshot import open_snapshot, points, read_dump
 from millstream.online_learning.snapshot_file import UnreadableSnapshot
 from millstream.online_learning.snapshot_store import Store
 from millstream.online_learning.step import Step
-from millstream.schemas.columns import ItemColumns
+from millstream.schemas.columns import InteractionColumns
 from millstream.schemas.records import Slate, Version
 from millstream.schemas.slates import EncodedSlate, decode_slate
 from millstream.streams.settings import Settings
@@ -153,7 +154,9 @@ def _at_version(step: Step, parts: Iterator[Part], user_id: str, at: Version, li
 def _learn(step: Step, part: Part, user_id: str, list_name: str) -> list[EncodedSlate]:
     """Learn a part; return the lists that the user's events in it make."""
     columns = part.chunk.columns
-    lists = False if isinstance(columns, ItemColumns) else np.array([user == user_id for user in columns.user_ids])
+    lists: bool | NDArray[np.bool_] = False
+    if isinstance(columns, InteractionColumns):
+        lists = np.array([user == user_id for user in columns.user_ids])
     return _of(step.apply(part.chunk, lists=lists, train_every=part.train_every).encoded(0), list_name)
 
 

@@ -90,7 +90,7 @@ def _read(store: Store, name: str) -> tuple[Saved, str, Step]:
     except (LookupError, TypeError) as error:
         raise UnreadableSnapshot(f"{store.address}/{name}: its header lacks something ({error})") from error
     state_hash, named = step.state_hash(), saved.header.get("state_hash")
-    if named is not None and named != state_hash:
+    if named is not None and named != state_hash and not step.arena.was_narrower:
         raise UnreadableSnapshot(f"{store.address}/{name}: the state it holds is {state_hash}, it says {named}")
     return saved, state_hash, step
 

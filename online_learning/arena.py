@@ -37,6 +37,8 @@ class Table:
     later: bool
     """Whether there are snapshots from before there was this table: it is empty then."""
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    widened: set[str] = field(default_factory=set)
+    """Arrays of which there are snapshots with fewer columns: the last ones then stay as they began."""
     marks: Marks = field(init=False)
     dirty: NDArray[np.uint8] = field(init=False)
     """The marks that a writer sets: `dirty[row] = 1` whenever it changes any array at `row`."""
@@ -47,10 +49,21 @@ class Table:
         self.dirty = self.marks.dirty
         self._digest = TableDigest(self.name, self.rows)
 
-    def array(self, name: str, dtype: DTypeLike, *shape: int) -> NDArray[Any]:
+    def array(self, name: str, dtype: DTypeLike, *shape: int, widened: bool = False) -> NDArray[Any]:
         """Declare and return a zeroed array of shape (rows, *shape)."""
         self.arrays[name] = np.zeros((self.rows, *shape), dtype)
+        if widened:
+            self.widened.add(name)
         return self.arrays[name]
+
+    def can_hold(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+        """Whether an array of a snapshot can be read into the one of this name."""
+        array = self.arrays[name]
+        if dtype != array.dtype or len(shape) != array.ndim or shape[0] > len(array):
+            return False
+        if name in self.widened:
+            return shape[1:-1] == array.shape[1:-1] and shape[-1] <= array.shape[-1]
+        return shape[1:] == array.shape[1:]
 
     def clear(self, rows: NDArray[np.int64]) -> None:
         """Set all arrays to 0 at `rows`."""
@@ -75,6 +88,8 @@ class Arena:
     """All tables of one state, in the order they were declared."""
 
     tables: dict[str, Table] = field(default_factory=dict)
+    was_narrower: bool = False
+    """Whether it was filled from a snapshot with fewer columns: its digest is not that snapshot's then."""
 
     def table(self, name: str, rows: int, used: Callable[[], int], *, of: str = "", later: bool = False) -> Table:
         """Declare a table of `rows` rows of which the first `used()` may hold anything; a name is declared once.
@@ -128,7 +143,7 @@ class Arena:
         for table, arrays in layout.items():
             for name, (dtype, shape) in arrays.items():
                 array = self.tables[table].arrays[name]
-                if dtype != array.dtype or shape[1:] != array.shape[1:] or shape[0] > len(array):
+                if not self.tables[table].can_hold(name, dtype, shape):
                     raise ValueError(
                         f"{table}/{name} in the snapshot is {dtype}{shape}, "
                         f"this configuration holds {array.dtype}{array.shape}; start with the settings it was made with"
@@ -137,7 +152,11 @@ class Arena:
     def put(self, table: str, rows: slice | NDArray[np.int64], arrays: Mapping[str, NDArray[Any]]) -> None:
         """Set what rows of a table hold, as `expect` has found right; `mark` comes after the last of them."""
         for name, values in arrays.items():
-            self.tables[table].arrays[name][rows] = values
+            array = self.tables[table].arrays[name]
+            if name in self.tables[table].widened:
+                self.was_narrower |= values.shape[-1] < array.shape[-1]
+                array = array[..., : values.shape[-1]]
+            array[rows] = values
 
     def mark(self, layout: Layout) -> None:
         """Mark every row that a snapshot may hold something of as touched."""

@@ -9,6 +9,7 @@ from .bought import bought
 from .categories import categories
 from .config import BUY, LearningConfig
 from .consumed import consumed
+from .content import content
 from .covisitation import covisitation
 from .dismissals import dismissals
 from .histories import histories
@@ -50,6 +51,7 @@ def assembled(config: LearningConfig, arena: Arena, users: Vocabulary, items: Vo
         ratings=ratings(arena, users, config.rating_slope),
         influence=influence(arena, users, config),
         interest=interest(arena, items),
+        content=content(arena, items),
         dismissals=dismissals(arena, users),
         bought=bought(arena, users, config.kept_off_s, kept=bool(config.kept_off_kinds)),
         impressions=impressions(arena, users, config.shown_kept_off_s),

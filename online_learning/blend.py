@@ -102,21 +102,21 @@ def blend(arena: Arena, items: Vocabulary, start: NDArray[np.float32], name: str
     bias = arena.table(f"{name}_bias", items.capacity, lambda: len(items), of=items.name)
     scale = arena.table(f"{name}_scale", 1, lambda: 1)
     weights = Blend(
-        weight=table.array("weight", np.float32, SIGNALS),
-        square=table.array("square", np.float32, SIGNALS),
+        weight=table.array("weight", np.float32, SIGNALS, widened=True),
+        square=table.array("square", np.float32, SIGNALS, widened=True),
         dirty=table.dirty,
         offset=table.array("offset", np.float32, HIDDEN),
         offset_square=table.array("offset_square", np.float32, HIDDEN),
-        inner=net.array("inner", np.float32, SIGNALS),
-        inner_square=net.array("inner_square", np.float32, SIGNALS),
+        inner=net.array("inner", np.float32, SIGNALS, widened=True),
+        inner_square=net.array("inner_square", np.float32, SIGNALS, widened=True),
         outer=net.array("outer", np.float32),
         outer_square=net.array("outer_square", np.float32),
         net_dirty=net.dirty,
         bias=bias.array("bias", np.float32),
         bias_square=bias.array("bias_square", np.float32),
         bias_dirty=bias.dirty,
-        mean=scale.array("mean", np.float32, SIGNALS)[0],
-        variance=scale.array("variance", np.float32, SIGNALS)[0],
+        mean=scale.array("mean", np.float32, SIGNALS, widened=True)[0],
+        variance=scale.array("variance", np.float32, SIGNALS, widened=True)[0],
         scale_dirty=scale.dirty,
         trained=scale.array("trained", np.int64),
     )

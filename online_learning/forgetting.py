@@ -10,6 +10,7 @@ from .bought import Bought, drop_bought
 from .compiled import entry
 from .config import LearningConfig
 from .consumed import Consumed, drop_consumed, give_back_consumed
+from .content import forget_content
 from .covisitation import TICK, Covisitation, drop_edges, give_back_edges
 from .dismissals import Dismissals, drop_dismissed
 from .eviction import Eviction, Turnover, period, share
@@ -110,6 +111,7 @@ class ItemTurnover(Turnover):
         self._trainer.settle()
         self._item_ids.catch_up()  # lists not yet written may hold them
         give_back_edges_of(m.covisitation, rows)
+        forget_content(m.content, m.popularity, rows)
         if len(m.prices.price):
             forget_prices(m.prices, rows)
         m.popularity.seen[ALL_TIME] -= np.count_nonzero(m.popularity.facts[rows, EVENTS])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .blend import gap_context, history_context
 from .compiled import entry
+from .content import like
 from .histories import present_ms
 from .interest import pool
 from .kernel import SERVING_GAP_MS, Lists, write_buy_place, write_list, write_place
@@ -48,6 +49,7 @@ def list_given(
     if alone:
         begin(s)
         pool(m.interest, h, user, now_ms, s.pooled)
+        like(m.content, h, user, s.liking)
         n = min(len(given), CAP)
         for k in range(n):
             s.items[k] = given[k]

@@ -18,6 +18,7 @@ from .bought import buy
 from .categories import follow
 from .compiled import entry, inlined, kernel
 from .consumed import consume, has_consumed, held
+from .content import grown, says_most
 from .covisitation import covisit
 from .dismissals import pushed_down, put_away, take_back
 from .histories import Histories, chosen_since, drop_items, find, present_ms, remember, remember_late, reside
@@ -36,7 +37,7 @@ from .ratings import rate, rating_weight
 from .recency import chosen
 from .scratch import place_of_largest
 from .shortlist import FULL, LEAN
-from .signal import DISMISSED, IGNORED, POPULAR, PRICE, TASTE, TOGETHER, YOURS
+from .signal import DISMISSED, IGNORED, POPULAR, PRICE, SAYS, TASTE, TOGETHER, YOURS
 from .vocabulary import NOT_ADMITTED
 
 FIRST_EVERY = 4
@@ -211,11 +212,11 @@ def _one_event(
     measured.pair_new[at] = fresh
     measured.rank[at] = np.nan
     measured.loss[at] = np.nan
-    if not known:
-        welcome(m.interest, item)
-    elif train:
+    if train and (known or m.content.scale[item] > np.float32(0.0)):
         step_weight = weight if shared else np.float32(0.0)
         _measure_and_train(m, b, user, item, now_ms, step_weight, bought, slate, seq, items, exclude, measured, at)
+    if not known:
+        welcome(m.interest, item)
     if train and shared:
         collect(m.interest, h, user, item, now_ms)
     if shared:
@@ -243,6 +244,7 @@ def _share(
     follow(m.categories, h, user, item, seq, weight)
     note_user(m.neighbours, user, item)
     count(m.popularity, item, new_to_user, ts_ms, seq, weight)
+    grown(m.content, m.popularity, item)
     count_occasion(m.occasion, item, events, gap_class, ts_ms, seq, weight)
     chosen(m.recency, item)
 
@@ -265,14 +267,14 @@ def _measure_and_train(
 ) -> None:
     """Rank for the user as things were before the event; measure where its item stood; take one step of the blend.
 
-    A step of `weight` 0 is none. An item never seen before has no rank and cannot be learned from: the caller leaves it
-    out.
+    A step of `weight` 0 is none. An item that was never seen and has no content has no rank and cannot be learned from:
+    the caller leaves it out.
     """
     h, p = m.histories, m.popularity
     history = history_context(h.events[user])
     gap = gap_context(h.events[user], ts_ms - h.last_ms[user])
     n = rank(m, b, user, ts_ms, seq, history, gap, exclude, int(FULL))
-    candidates = p.seen[ALL_TIME] - (held(m.consumed, user) if exclude else 0)
+    candidates = p.seen[ALL_TIME] + m.content.unchosen[0] - (held(m.consumed, user) if exclude else 0)
     target = place_of(item, b.scratch.items, n)
     if target >= 0:
         measured.rank[at] = rank_of(b.scores, n, target)
@@ -367,6 +369,7 @@ def write_place(
     evidence[YOURS] = evidence[DISMISSED] = evidence[IGNORED] = item
     if via >= 0 and not m.limbo.item[m.histories.item[user, via]]:
         evidence[TOGETHER] = m.histories.item[user, via]
+    evidence[SAYS] = says_most(m.content, m.histories, user, item, m.limbo.item)
     evidence[TASTE] = speaks_most(m.interest, m.histories, user, item, m.limbo.item, s.pooled)
 
 

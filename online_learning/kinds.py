@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from millstream.schemas.columns import Columns, InteractionColumns, ItemColumns
+from millstream.schemas.columns import Columns, InteractionColumns
 from millstream.schemas.records import Kind
 
 from .config import CHOICES, LearningConfig
@@ -48,7 +48,7 @@ def ratings_of(columns: InteractionColumns) -> NDArray[np.float64]:
 def last_of_each_user(columns: Columns) -> NDArray[np.bool_]:
     """Mark each event that changes its user's list and is the last such of its user, shape (n,)."""
     last = np.zeros(len(columns), np.bool_)
-    if isinstance(columns, ItemColumns):
+    if not isinstance(columns, InteractionColumns):
         return last
     changes = np.flatnonzero(REFRESHING[columns.kinds]).tolist()
     last[list({columns.user_ids[at]: at for at in changes}.values())] = True

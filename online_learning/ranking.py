@@ -18,6 +18,7 @@ from .categories import Categories
 from .compiled import inlined, kernel
 from .config import LearningConfig
 from .consumed import Consumed, held
+from .content import Content, like
 from .covisitation import Covisitation
 from .dismissals import Dismissals, bar_hidden, push_down
 from .histories import Histories
@@ -54,6 +55,7 @@ class Model(NamedTuple):
     ratings: Ratings
     influence: Influence
     interest: Interest
+    content: Content
     dismissals: Dismissals
     bought: Bought
     impressions: Impressions
@@ -107,7 +109,8 @@ def rank(
     s.held[1] = s.held[0]
     bar_unwanted(m, s, user, now_ms, exclude)
     pool(m.interest, h, user, now_ms, s.pooled)
-    n = shortlist(s, h, m.popularity, m.recency, m.interest, m.availability, user, not exclude, effort)
+    like(m.content, h, user, s.liking)
+    n = shortlist(s, h, m.popularity, m.recency, m.interest, m.content, m.availability, user, not exclude, effort)
     own = 0 if exclude else min(h.held[user], MOST_OWN[effort])
     appraise(m, b, user, n, own, history, gap, now_ms, seq)
     return n
@@ -148,6 +151,7 @@ def describe_items(m: Model, b: Bench, user: int, n: int, own: int, gap: int, no
         m.covisitation,
         m.categories,
         m.interest,
+        m.content,
         user,
         gap - BY_GAP,
         now_ms,

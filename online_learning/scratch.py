@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .compiled import inlined, kernel
 from .config import LearningConfig
+from .content import Liking, liking
 from .interest import Pooled, pooled
 from .popularity import COUNTS
 
@@ -69,6 +70,8 @@ class Scratch(NamedTuple):
     """The categories that come after the user's last one, shape (categories,)."""
     pooled: Pooled
     """The user's interest."""
+    liking: Liking
+    """What the user likes, by what items say."""
 
 
 def scratch(config: LearningConfig) -> Scratch:
@@ -92,6 +95,7 @@ def scratch(config: LearningConfig) -> Scratch:
         affinity=np.zeros(config.max_categories, np.float32),
         next_=np.zeros(config.max_categories, np.float32),
         pooled=pooled(),
+        liking=liking(),
     )
 
 

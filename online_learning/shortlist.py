@@ -1,9 +1,9 @@
 """The shortlist: the few hundred items worth scoring for a user.
 
 It is the user's own items; of those that the walks met, the best by four of the queries, by the user's interest, and
-by that and LONG98 together; the most popular at five half-lives, and what was chosen last by anyone; then the rest by
-LONG98, and where room is left more of what is popular, up to the cap. Scoring creates no state: everything here is
-scratch.
+by that and LONG98 together; of the fresh items those most like what the user likes, by what they say; the most popular
+at five half-lives, and what was chosen last by anyone; then the rest by LONG98, and where room is left more of what is
+popular, up to the cap. Scoring creates no state: everything here is scratch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 
 from .availability import Availability
 from .compiled import inlined, kernel
+from .content import Content, likeness
 from .heap import offer
 from .histories import Histories
 from .interest import Interest, inner
@@ -30,6 +31,7 @@ FULL, LEAN = 0, 1
 MOST = (CAP, 128)
 MOST_OWN = (64, 20)
 BEST_SHORT, BEST_LONG, BEST_KNN, BEST_NEXT = (30, 16), (40, 16), (20, 0), (20, 8)
+BEST_FRESH = (24, 12)
 BEST_INTEREST, BEST_BOTH = (60, 0), (40, 0)
 PROPOSED_POPULAR = (20, 20)
 MOST_RECENT = (40, 40)
@@ -44,6 +46,7 @@ def shortlist(
     p: Popularity,
     r: Recency,
     v: Interest,
+    t: Content,
     a: Availability,
     user: int,
     own: bool,
@@ -59,6 +62,8 @@ def shortlist(
     n = _best_by_query(s, p, a, n, effort)
     if BEST_INTEREST[effort] > 0:
         n = _best_by_interest(s, p, a, v, n, effort)
+    if t.held[0] > 0 and s.liking.scale[0] > ZERO:
+        n = _best_fresh(s, p, a, t, n, effort)
     n = _propose_popular(s, p, a, n, PROPOSED_POPULAR[effort], cap)
     for at in range(min(MOST_RECENT[effort], r.held[0])):
         n = _propose(s, p, a, r.item[at], n, cap)
@@ -69,11 +74,16 @@ def shortlist(
 @inlined
 def _propose(s: Scratch, p: Popularity, a: Availability, item: int, n: int, limit: int) -> int:
     if n < limit and s.standing[item] == OPEN and p.facts[item, EVENTS] > 0 and not a.off[item]:
-        s.standing[item] = LISTED
-        touch(s, item)
-        s.items[n] = item
+        _list(s, item, n)
         return n + 1
     return n
+
+
+@inlined
+def _list(s: Scratch, item: int, at: int) -> None:
+    s.standing[item] = LISTED
+    touch(s, item)
+    s.items[at] = item
 
 
 @kernel
@@ -147,6 +157,20 @@ def _best_by_interest(s: Scratch, p: Popularity, a: Availability, v: Interest, n
     for at in range(both):
         n = _propose(s, p, a, heap[1, at], n, MOST[effort])
     return n
+
+
+@kernel
+def _best_fresh(s: Scratch, p: Popularity, a: Availability, t: Content, n: int, effort: int) -> int:
+    """Append the fresh items that are still open and most like what the user likes, also such as nobody has chosen."""
+    held = 0
+    for at in range(t.held[0]):
+        item = t.fresh[at]
+        if s.standing[item] == OPEN and not a.off[item]:
+            value = likeness(t, item, s.liking, 0)
+            held = offer(s.heap[0], s.heap_key[0], held, BEST_FRESH[effort], item, value)
+    for at in range(min(held, MOST[effort] - n)):
+        _list(s, s.heap[0, at], n + at)
+    return n + min(held, MOST[effort] - n)
 
 
 @kernel

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-GROUPS = ("popular", "trending", "together", "yours", "taste", "dismissed", "price", "ignored", "alike")
-"""What a reason names: the signals' parts of a score are summed into these; no signal speaks for the last four."""
-POPULAR, TRENDING, TOGETHER, YOURS, TASTE, DISMISSED, PRICE, IGNORED, ALIKE = range(9)
+GROUPS = ("popular", "trending", "together", "yours", "taste", "dismissed", "price", "ignored", "alike", "content")
+"""What a reason names: the signals' parts of a score are summed into these; some are of no signal."""
+POPULAR, TRENDING, TOGETHER, YOURS, TASTE, DISMISSED, PRICE, IGNORED, ALIKE, SAYS = range(10)
 
 PLAIN = 0.0
 """Scale of a signal that enters as it stands."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from . import categories, interest, neighbours, occasion, own_past, popularity, together, trend
+from . import categories, content, interest, neighbours, occasion, own_past, popularity, together, trend
 from .categories import Categories, describe_categories
 from .compiled import inlined
+from .content import Content, describe_content
 from .covisitation import Covisitation
 from .histories import Histories
 from .interest import Interest, describe_interest
@@ -34,6 +35,7 @@ PARTS: dict[str, tuple[Signal, ...]] = {
     "categories": categories.SIGNALS,
     "own_past": own_past.SIGNALS,
     "interest": interest.SIGNALS,
+    "content": content.SIGNALS,
 }
 """The signals by part, in the order of the rows."""
 ALL = tuple(signal for part in PARTS.values() for signal in part)
@@ -48,6 +50,7 @@ _NEIGHBOURS = _TOGETHER + len(together.SIGNALS)
 _CATEGORIES = _NEIGHBOURS + len(neighbours.SIGNALS)
 _OWN_PAST = _CATEGORIES + len(categories.SIGNALS)
 _INTEREST = _OWN_PAST + len(own_past.SIGNALS)
+_CONTENT = _INTEREST + len(interest.SIGNALS)
 
 
 def scales(off: frozenset[str] = frozenset()) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -74,6 +77,7 @@ def describe(
     c: Covisitation,
     g: Categories,
     v: Interest,
+    t: Content,
     user: int,
     gap_class: int,
     now_ms: int,
@@ -94,6 +98,7 @@ def describe(
     describe_categories(s, g, h, n, user, seq, out, _CATEGORIES)
     describe_own_past(h, s.items, user, own, n, now_ms, out, _OWN_PAST)
     describe_interest(v, s.items, n, s.pooled, out, _INTEREST)
+    describe_content(t, p, s.items, n, s.liking, out, _CONTENT)
     for k in range(SIGNALS):
         row, by = out[k], scale[k]
         if logarithmic[k]:

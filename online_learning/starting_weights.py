@@ -20,6 +20,11 @@ LOG_SIGNALS = (
 )
 
 
+CONTENT = {"content": 2.0, "content_last": 1.0, "content_fresh": 5.0, "fresh": 4.0}
+"""Cosines speak softly: a choice is e^7 times as likely for an item that is just what the user likes."""
+
+
 def starting_weights() -> NDArray[np.float32]:
-    """Return the shared weights, shape (SIGNALS,): START for the log-shares of the simplest blend, 0 for the rest."""
-    return np.array([START if name in LOG_SIGNALS else 0.0 for name in NAMES], np.float32)
+    """Return the shared weights, shape (SIGNALS,): of the log-shares of the simplest blend, and of content; 0 else."""
+    start = {**dict.fromkeys(LOG_SIGNALS, START), **CONTENT}
+    return np.array([start.get(name, 0.0) for name in NAMES], np.float32)

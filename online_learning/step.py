@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from millstream.schemas.columns import Chunk, InteractionColumns, ItemColumns
-from millstream.schemas.records import Kind
+from millstream.schemas.columns import Chunk, InteractionColumns, ItemColumns, VectorColumns
+from millstream.schemas.records import Item, Kind
 
 from .applied import Applied
 from .arena import Arena
@@ -22,6 +22,7 @@ from .assembled import assembled
 from .catalogue import describe
 from .category_lists import CategoryLists
 from .config import BUY, MAIN, LearningConfig, differences, plain
+from .content import take_in
 from .digest import hash_128, hash_text
 from .event_window import EventWindow
 from .forgetting import eviction, give_back_rows
@@ -108,11 +109,11 @@ class Step:
         Raises `OutOfOrderChunk` for one beyond it or across it. An event whose id is in the window of event ids is
         passed over: the state is as if its record were a hole in the log.
 
-        A chunk of the catalogue is taken in as far as it is beyond the catalogue's position, which is one of its own:
-        a compacted topic is read from its beginning again and again, and what has gone from it was replaced.
+        A chunk of the catalogue, or of content vectors, is taken in as far as it is beyond the position of its own that
+        the topic has: a compacted topic is read from its beginning again and again; what has gone from it was replaced.
         """
         columns = chunk.columns
-        if isinstance(columns, ItemColumns):
+        if not isinstance(columns, InteractionColumns):
             return self._describe(chunk, columns)
         if chunk.input not in self.inputs:
             raise ValueError(f"a chunk of {chunk.input!r}, but the inputs are {', '.join(self.inputs)}")
@@ -237,10 +238,20 @@ class Step:
         step._trainer.resume()
         return step
 
-    def _describe(self, chunk: Chunk, columns: ItemColumns) -> Applied:
-        place, m = (chunk.input, chunk.partition), self.model
+    def _describe(self, chunk: Chunk, columns: ItemColumns | VectorColumns) -> Applied:
+        place = (chunk.input, chunk.partition)
         position = self.catalogue.get(place, chunk.start)
-        new = columns.cut(int(np.searchsorted(columns.offsets, position)), len(columns)).items
+        new = columns.cut(int(np.searchsorted(columns.offsets, position)), len(columns))
+        if isinstance(new, ItemColumns):
+            self._take_items(new.items)
+        else:
+            self._take_vectors(new)
+        end = max(position, chunk.end)
+        self.catalogue[place] = end
+        return Applied(chunk.input, chunk.partition, max(position, chunk.start), end, 0, self.seq, None, None)
+
+    def _take_items(self, new: Sequence[Item]) -> None:
+        m = self.model
         rows = [row for item in new if (row := self.items.row(item.item_id)) is not None]
         self.in_category.note(rows)  # what they are in before
         costs = m.prices if BUY in self.config.lists else None
@@ -248,9 +259,11 @@ class Step:
         self.in_category.note(rows)
         self.shown.withdraw(withdrawn)
         self.similar.withdraw(withdrawn)
-        end = max(position, chunk.end)
-        self.catalogue[place] = end
-        return Applied(chunk.input, chunk.partition, max(position, chunk.start), end, 0, self.seq, None, None)
+
+    def _take_vectors(self, new: VectorColumns) -> None:
+        rows = self.items.rows(new.item_ids)
+        for at in np.flatnonzero(rows != NOT_ADMITTED).tolist():
+            take_in(self.model.content, self.model.popularity, rows[at], new.coded[at], new.scale[at])
 
     def _learn(
         self, chunk: Chunk, columns: InteractionColumns, make: bool | NDArray[np.bool_], train_every: int

@@ -33,6 +33,10 @@ def describe_trend(
     last = p.total_at[0, 0]
     for at in range(n):
         facts = p.facts[items[at]]
+        if facts[EVENTS] == 0:  # as if it had come just now
+            out[first : first + 5, at] = one
+            out[first + 5, at] = np.float32(0.0)
+            continue
         age = np.float32(seq - facts[LAST])
         interval = np.float32(seq - facts[FIRST]) / np.float32(max(1, facts[EVENTS]))
         out[first, at] = one + age

@@ -78,7 +78,7 @@ def _kept_off(m: Model, user: int, item: int, now_ms: int, exclude: bool, *, was
     if was_candidate:
         return []
     said: list[KeptOff] = []
-    if m.popularity.facts[item, EVENTS] <= 0:
+    if m.popularity.facts[item, EVENTS] <= 0 and m.content.scale[item] <= 0:
         said.append("never_chosen")
     if m.availability.off[item]:
         said.append("unavailable")

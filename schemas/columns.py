@@ -5,7 +5,7 @@ One object an event costs more than learning from it, so from here on events tra
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,7 +90,28 @@ class ItemColumns:
         return ItemColumns(self.items[first:last], self.offsets[first:last])
 
 
-Columns = InteractionColumns | ItemColumns
+@dataclass(frozen=True, slots=True)
+class VectorColumns:
+    """n items' content vectors in log order."""
+
+    item_ids: list[str]
+    coded: NDArray[np.int8]
+    """Shape (n, CONTENT)."""
+    scale: NDArray[np.float32]
+    """What they are to be multiplied by, 0 where there is none any more; shape (n,)."""
+    offsets: NDArray[np.int64]
+    """Place in the partition, increasing, shape (n,)."""
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def cut(self, first: int, last: int) -> VectorColumns:
+        """Return rows first … last - 1. The arrays are views of these."""
+        rows = slice(first, last)
+        return VectorColumns(self.item_ids[rows], self.coded[rows], self.scale[rows], self.offsets[rows])
+
+
+Columns = InteractionColumns | ItemColumns | VectorColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +155,18 @@ def catalogue_chunk(items: Iterable[Item], topic: str = "items", start: int = 0)
     held = list(items)
     offsets = np.arange(start, start + len(held), dtype=np.int64)
     return Chunk(topic, 0, start, start + len(held), ItemColumns(held, offsets))
+
+
+def vectors_chunk(
+    item_ids: Sequence[str],
+    coded: NDArray[np.int8],
+    scale: NDArray[np.float32],
+    topic: str = "item-vectors",
+    start: int = 0,
+) -> Chunk:
+    """Return content vectors as the chunk of a topic of one partition that holds one a record, from `start` on."""
+    offsets = np.arange(start, start + len(item_ids), dtype=np.int64)
+    return Chunk(topic, 0, start, start + len(item_ids), VectorColumns(list(item_ids), coded, scale, offsets))
 
 
 @dataclass(frozen=True, slots=True)

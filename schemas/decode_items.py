@@ -18,6 +18,8 @@ from .wire import MessageOpener
 
 _ID_NAMES = InputMapping().names("item_id")
 _PLAIN_FIELDS = ("title", "text", "categories", "price", "available", "attributes", "vectors", "updated_ms")
+_KNOWN = frozenset({*_PLAIN_FIELDS, *_ID_NAMES})
+_SAYS = (str, int, float)
 
 
 class ItemDecoder:
@@ -42,11 +44,17 @@ class ItemDecoder:
 
 
 def judge_item(record: Mapping[str, Any], record_ms: int) -> Item | Flaw:
-    """Return the item a record stands for, or the first thing wrong with it. Ignores unknown fields; never raises."""
+    """Return the item a record stands for, or the first thing wrong with it. Never raises.
+
+    A field that is none of ours and holds a text or a number is an attribute; others are ignored.
+    """
     item_id = judge_id(*pick(record, _ID_NAMES), RejectCode.missing_item)
     if isinstance(item_id, Flaw):
         return item_id
     fields = {name: record[name] for name in _PLAIN_FIELDS if record.get(name) is not None}
+    others = {name: str(value) for name, value in record.items() if name not in _KNOWN and isinstance(value, _SAYS)}
+    if others and isinstance(fields.get("attributes", {}), dict):
+        fields["attributes"] = others | fields.get("attributes", {})
     if isinstance(fields.get("categories"), str):
         fields["categories"] = [fields["categories"]]
     if fields.get("updated_ms", 0) != 0:

@@ -36,7 +36,7 @@ from millstream.online_learning.blend_learning import (
 from millstream.online_learning.scratch import CAP
 from millstream.online_learning.signal import GROUPS
 from millstream.online_learning.signals import GROUP_OF, NAMES, SIGNALS
-from millstream.online_learning.starting_weights import LOG_SIGNALS, START, starting_weights
+from millstream.online_learning.starting_weights import CONTENT, LOG_SIGNALS, START, starting_weights
 from millstream.online_learning.vocabulary import Vocabulary
 
 N = 40
@@ -237,9 +237,9 @@ def test_contexts_have_the_bounds_the_docstring_names() -> None:
 
 
 def test_a_new_model_starts_from_the_simplest_blend() -> None:
-    """The shared weights begin at START for the named signals; all other weights at 0."""
+    """The shared weights begin at START for the named signals, and with what is known of content; all others at 0."""
     b = blend(Arena(), Vocabulary("items", 1), starting_weights())
     assert set(LOG_SIGNALS) <= set(NAMES)
-    assert {name for name, weight in zip(NAMES, b.weight[SHARED], strict=True) if weight} == set(LOG_SIGNALS)
-    assert np.unique(b.weight[SHARED]).tolist() == pytest.approx([0.0, START])
+    begins = {name: weight for name, weight in zip(NAMES, b.weight[SHARED].tolist(), strict=True) if weight}
+    assert begins == pytest.approx(dict.fromkeys(LOG_SIGNALS, START) | CONTENT)
     assert not b.weight[1:].any()

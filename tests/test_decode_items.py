@@ -27,13 +27,27 @@ def decode_item(message: bytes) -> Item | Reject:
 def test_item_is_read_from_json_and_avro() -> None:
     """A catalogue entry by common names; what it does not say about its time, the record does."""
     assert decode_item(json.dumps(ITEM).encode()) == Item(
-        item_id="5", title="Toy Story", categories=["Animation"], price=3.0, updated_ms=NOW_MS
+        item_id="5",
+        title="Toy Story",
+        categories=["Animation"],
+        price=3.0,
+        attributes={"year": "1995"},
+        updated_ms=NOW_MS,
     )
     ours = our_schema("item")
     body = avro_body(ours, {"item_id": "5", "title": "Toy Story", "updated_ms": NOW_MS - 1})
     assert decode_item(frame_single_object(ours.fingerprint, body)) == Item(
         item_id="5", title="Toy Story", updated_ms=NOW_MS - 1
     )
+
+
+def test_what_else_an_item_says_of_itself_is_an_attribute() -> None:
+    """Texts and numbers under names that are none of ours; what is named as one wins; the rest is left."""
+    found = decode_item(
+        json.dumps({"item": 5, "attributes": {"by": "A"}, "by": "B", "pages": 90, "tags": ["x"], "old": None}).encode()
+    )
+    assert isinstance(found, Item)
+    assert found.attributes == {"by": "A", "pages": "90"}
 
 
 @pytest.mark.parametrize(

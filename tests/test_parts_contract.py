@@ -15,7 +15,8 @@ from references import assert_nothing_is_left
 
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.step import NOBODY, Step
-from millstream.schemas.columns import InteractionColumns, catalogue_chunk
+from millstream.schemas.columns import InteractionColumns, catalogue_chunk, vectors_chunk
+from millstream.schemas.item_vectors import CONTENT
 from millstream.schemas.records import Item, Kind
 
 CAPPED = LearningConfig(
@@ -46,6 +47,9 @@ def described(config: LearningConfig) -> Step:
             for n in range(0, 60, 2)
         )
     )
+    some = [f"i{n}" for n in range(0, 60, 3)]
+    drawn = np.random.default_rng(5).integers(-127, 128, (len(some), CONTENT)).astype(np.int8)
+    step.apply(vectors_chunk(some, drawn, np.full(len(some), 1e-3, np.float32)))
     return step
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from logs import chunk_of, columns_of, random_log
 
 from millstream.online_learning.config import LearningConfig
+from millstream.online_learning.signals import SIGNALS
 from millstream.online_learning.snapshot import (
     Dump,
     forget,
@@ -233,15 +234,23 @@ def test_a_header_that_lacks_something_is_damaged(tmp_path: Path) -> None:
 
 
 def test_format_1_is_read(tmp_path: Path) -> None:
-    """A kept file of the format before: the same state, by its hash, and its positions.
+    """A kept file of the format before: the same state, by its hash with the signals of now, and its positions.
 
     That version wrote it, of 400 simulated events: `random_log(400, users=40, items=30, seed=1)`. No real log is in it.
     """
     path = tmp_path / "state-0000000000000400.snapshot"
     path.write_bytes(gzip.decompress((FIXTURES / "state-format-1.snapshot.gz").read_bytes()))
     step = Step.load(LearningConfig(max_users=64, max_items=64), open_snapshot(Folder(tmp_path), path.name))
-    assert step.state_hash() == "b4172e01ac6bccf4bb38d01d29bfe8a7"
+    assert step.arena.was_narrower
+    assert step.state_hash() == "2ccf1f4bae44f6d99b9d0439d74b6743"
     assert step.positions == {("interactions", 0): 400}
+    # it knew fewer signals; those that came since begin as in a new model
+    then = read_snapshot(path).arrays["blend/weight"]
+    now, new = step.model.blend.weight, Step(CONFIG).model.blend.weight
+    known = then.shape[1]
+    assert (known, now.shape[1]) == (48, SIGNALS)
+    np.testing.assert_array_equal(now[:, :known], then)
+    np.testing.assert_array_equal(now[:, known:], new[:, known:])
     assert read_snapshot(path).header["meta"]["unpublished"] == ["u1"]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from millstream.online_learning.blend import gap_context, history_context
 from millstream.online_learning.blend_learning import learn
 from millstream.online_learning.compiled import entry, kernel
+from millstream.online_learning.content import like
 from millstream.online_learning.evaluation import CHUNK_EVENTS
 from millstream.online_learning.interest import pool
 from millstream.online_learning.kernel import Events, _one_event
@@ -74,7 +75,8 @@ def rank_as_far_as(
     s.held[1] = s.held[0]
     bar_unwanted(m, s, user, now_ms, exclude)
     pool(m.interest, h, user, now_ms, s.pooled)
-    n = shortlist(s, h, m.popularity, m.recency, m.interest, m.availability, user, not exclude, FULL)
+    like(m.content, h, user, s.liking)
+    n = shortlist(s, h, m.popularity, m.recency, m.interest, m.content, m.availability, user, not exclude, FULL)
     if last < SIGNALS:
         return n
     own = 0 if exclude else min(h.held[user], MOST_OWN[FULL])
