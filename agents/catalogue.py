@@ -1,5 +1,7 @@
 """The catalogue: into the step, and into one Redis hash beside the lists, each item as its last record says.
 
+The content vectors of its items (`schemas/item_vectors.py`) come on a topic of their own and go into the step alone.
+
 The topic is read on from where the order stands, and again from its beginning when Redis has lost something. The hash
 is overwritten item by item by the worker that decides the order, before it orders the chunk; what was ordered before is
 passed over, so reading a record again changes nothing.
@@ -20,9 +22,11 @@ from typing import NamedTuple
 import numpy as np
 import redis.asyncio
 
-from millstream.schemas.columns import Chunk, ItemColumns, Reject
+from millstream.schemas.columns import Chunk, ItemColumns, Reject, VectorColumns
 from millstream.schemas.decode_items import ItemDecoder
+from millstream.schemas.item_vectors import CONTENT, ItemVector, decode_vector
 from millstream.schemas.records import Item
+from millstream.schemas.rejects import RejectCode
 from millstream.streams.beginnings import Positions
 from millstream.streams.catalogue_hash import catalogue_key, encode_item
 from millstream.streams.kept_off import KeptOff, TooManyWithdrawn
@@ -37,6 +41,9 @@ from .publisher import PASSING
 
 _RETRY_S = 0.5
 _WITHDRAWN_AT_ONCE = 100
+
+_GONE = ItemVector("", "", "", 0.0, bytes(CONTENT))
+"""What a tombstone of the content vectors stands for."""
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +88,29 @@ def read_items(decoder: ItemDecoder, raw: RawChunk) -> ReadItems:
     return ReadItems(ItemColumns(items, np.array(offsets, np.int64)), shown, rejects)
 
 
+def read_vectors(raw: RawChunk) -> tuple[VectorColumns, list[Reject]]:
+    """Return the content vectors of a chunk, and what could not be read."""
+    item_ids: list[str] = []
+    coded: list[bytes] = []
+    scales: list[float] = []
+    offsets: list[int] = []
+    rejects: list[Reject] = []
+    for index, value in enumerate(raw.values):
+        try:
+            record = _GONE if value is None else decode_vector(value)
+        except ValueError as error:
+            where = f"{raw.input}[{raw.partition}]@{raw.offsets[index]}"
+            message = f"{where}: {error}; kept as a dead letter"
+            rejects.append(Reject(index, raw.offsets[index], RejectCode.wrong_type.value, message))
+            continue
+        item_ids.append(record.item_id or (raw.keys[index] or b"").decode(errors="replace"))
+        coded.append(record.coded or _GONE.coded)
+        scales.append(record.scale)
+        offsets.append(raw.offsets[index])
+    held = np.frombuffer(b"".join(coded), np.int8).reshape(len(coded), CONTENT)
+    return VectorColumns(item_ids, held, np.array(scales, np.float32), np.array(offsets, np.int64)), rejects
+
+
 class Catalogue:
     """Applies the items topic to the hash and to the step, in order; a tombstone removes its key's item.
 
@@ -96,11 +126,13 @@ class Catalogue:
         marker: Marker,
         kept_off: KeptOff,
         *,
+        vectors: str,
         outage: Outage,
         failure: Failure,
     ) -> None:
         self.items = 0
         """Records taken."""
+        self._vectors = vectors  # the topic of the content vectors
         self.dead_letters = 0
         self._client = client
         self._key = catalogue_key(prefix)
@@ -124,11 +156,15 @@ class Catalogue:
         """Offer the batch; the hash holds what it says before it is ordered. Errors are reported."""
         try:
             self._ordering.offer([self._reading(raw) for raw in batch])
-            self.items += sum(map(len, batch))
+            self.items += sum(len(raw) for raw in batch if raw.input != self._vectors)
         except Exception as error:
             self._failure.report(error)
 
     def _reading(self, raw: RawChunk) -> Reading:
+        if raw.input == self._vectors:
+            columns, rejects = read_vectors(raw)
+            chunk = Chunk(raw.input, raw.partition, raw.start, raw.end, columns)
+            return Reading(chunk, len(raw), partial(self._put_aside, raw, rejects) if rejects else None)
         read = read_items(self._decoder, raw)
         chunk = Chunk(raw.input, raw.partition, raw.start, raw.end, read.columns)
         return Reading(chunk, len(raw), partial(self._show, raw, read.columns.items, read.shown, read.rejects))
@@ -137,10 +173,13 @@ class Catalogue:
         self, raw: RawChunk, items: Sequence[Item], shown: dict[str, bytes | None], rejects: Sequence[Reject]
     ) -> None:
         if rejects:
-            await self._letters.write(rejects, raw.values, raw.timestamps_ms, topic=raw.input, partition=raw.partition)
-            self.dead_letters += len(rejects)
+            await self._put_aside(raw, rejects)
         await self._keep_off(raw, items)
         await self._waiting(partial(self._write, shown))
+
+    async def _put_aside(self, raw: RawChunk, rejects: Sequence[Reject]) -> None:
+        await self._letters.write(rejects, raw.values, raw.timestamps_ms, topic=raw.input, partition=raw.partition)
+        self.dead_letters += len(rejects)
 
     async def _keep_off(self, raw: RawChunk, items: Sequence[Item]) -> None:
         lost = raw.start < self._withdraw_below.get((raw.input, raw.partition), 0)

@@ -23,6 +23,7 @@ COMMANDS = {
     "why": "Say where an item stands for a user, and what it owes that to.",
     "watch": "Follow refreshed lists as they are published.",
     "serve": "Serve lists over HTTP, and take events and items.",
+    "encode": "Make vectors of what items say, so that new ones are recommended.",
     "evaluate": "Measure how well lists predict a recorded log.",
     "tune": "Search the settings that matter on a log, and report on the rest of it.",
     "weights": "Show what each signal of the learned blend counts for.",

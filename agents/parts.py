@@ -94,10 +94,11 @@ def join(settings: Settings, failure: Failure, *, interactions: Deliver, items: 
         release=lambda records: source.release(records),
         failed=failure.report,
         most_events=settings.worker.max_chunk_events,
-        topics=[topics.items, *(each.topic for each in settings.inputs)],
+        topics=[topics.items, topics.item_vectors, *(each.topic for each in settings.inputs)],
         swap=lambda swapped: switching.swap(swapped),
     )
-    receivers = {settings.topics.items: items, **{each.topic: interactions for each in settings.inputs}}
+    receivers = dict.fromkeys([each.topic for each in settings.inputs], interactions)
+    receivers |= dict.fromkeys([topics.items, topics.item_vectors], items)
     source = InteractionSource(
         settings,
         receivers,
@@ -136,6 +137,7 @@ def join(settings: Settings, failure: Failure, *, interactions: Deliver, items: 
         ordering,
         marker,
         KeptOff(client, prefix=prefix, rule_ttl_s=ttl_s),
+        vectors=topics.item_vectors,
         outage=redis_outage,
         failure=failure,
     )

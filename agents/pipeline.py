@@ -165,7 +165,8 @@ class Pipeline(Service):
     async def _take_part(self, name: str, training: Awaitable[None]) -> None:
         """Come to a role, beside the rest: a long way to catch up can be stopped like everything."""
         source = self.parts.source
-        read = (*(each.topic for each in self._settings.inputs), self._settings.topics.items)
+        topics = self._settings.topics
+        read = (*(each.topic for each in self._settings.inputs), topics.items, topics.item_vectors)
         await self.parts.taking_part.begin(name, source.read_from, {name: source.topic_ids[name] for name in read})
         # lists go out meanwhile, but a slice that ended a block of training would wait; a stop must not cancel what
         # another thread is at

@@ -13,7 +13,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition  # type: ignore[import-untyped]
 
 from millstream.online_learning.order import FollowedOrder, OrderPosition, Part, Place
-from millstream.schemas.columns import Chunk, InteractionColumns, ItemColumns
+from millstream.schemas.columns import Chunk, Columns
 from millstream.schemas.decode_items import ItemDecoder
 from millstream.schemas.order_records import decode_order
 from millstream.streams.errors import Unavailable
@@ -21,7 +21,7 @@ from millstream.streams.read_ahead import RawChunk, ReadAhead
 from millstream.streams.settings import Settings
 from millstream.streams.topic_reading import consuming, read_to_end
 
-from .catalogue import read_items
+from .catalogue import read_items, read_vectors
 from .intake import decode_chunk, decoders_of
 
 _AT_ONCE = 4_000
@@ -55,7 +55,8 @@ class Refold:
     def parts(self) -> Iterator[Part]:
         """Yield all of them that the order has."""
         with consuming(self._settings.kafka.bootstrap_servers) as consumer:
-            ahead = ReadAhead(dict.fromkeys([*self._decoders, self._settings.topics.items], _nobody), _AT_ONCE)
+            topics = self._settings.topics
+            ahead = ReadAhead(dict.fromkeys([*self._decoders, topics.items, topics.item_vectors], _nobody), _AT_ONCE)
             while (place := self._order.needed) is not None:
                 for raw in self._read(consumer, ahead, place):
                     self._order.offer(Chunk(raw.input, raw.partition, raw.start, raw.end, self._decode(raw)), len(raw))
@@ -97,10 +98,12 @@ class Refold:
             consumer.pause(each)
         ahead.next_offsets[where.topic, where.partition] = start
 
-    def _decode(self, raw: RawChunk) -> InteractionColumns | ItemColumns:
-        if raw.input not in self._decoders:
-            return read_items(self._items, raw).columns
-        return decode_chunk(self._decoders, raw)[0]
+    def _decode(self, raw: RawChunk) -> Columns:
+        if raw.input in self._decoders:
+            return decode_chunk(self._decoders, raw)[0]
+        if raw.input == self._settings.topics.item_vectors:
+            return read_vectors(raw)[0]
+        return read_items(self._items, raw).columns
 
 
 async def _nobody(_: object) -> None:

@@ -69,7 +69,7 @@ class Step:
         self.positions: dict[tuple[str, int], int] = {}
         """Next offset of each input's partitions."""
         self.catalogue: dict[tuple[str, int], int] = {}
-        """Next offset of each partition of the catalogue's topic."""
+        """Next offset of each partition of the catalogue's topics."""
         self.last_ms = 0
         self.duplicates = 0
         """Events passed over since this was made, since their ids had been learned; not state."""
@@ -186,8 +186,10 @@ class Step:
         total = self._eviction.digest()
         for (topic, partition), position in self.positions.items():
             total += hash_128(f"position/{self.inputs.index(topic)}/{partition}/{position}")
-        for (_, partition), position in self.catalogue.items():
-            total += hash_128(f"catalogue/{partition}/{position}")
+        topics = sorted({topic for topic, _ in self.catalogue})
+        for (topic, partition), position in self.catalogue.items():
+            which = f"{topics.index(topic)}/" if topic != topics[0] else ""
+            total += hash_128(f"catalogue/{which}{partition}/{position}")
         return total + hash_128(f"counters/{self.seq}/{self.generation}/{self.last_ms}")
 
     def bytes_used(self) -> dict[str, int]:

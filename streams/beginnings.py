@@ -79,7 +79,7 @@ async def find_beginning(settings: Settings, *, offset: int | None = None) -> Be
     """
     inputs = [each.topic for each in settings.inputs]
     order = settings.topics.model_log
-    opened = await open_topics(settings, [*inputs, settings.topics.items, order])
+    opened = await open_topics(settings, [*inputs, settings.topics.items, settings.topics.item_vectors, order])
     consumer = make_consumer(settings.kafka)
     try:
         await asyncio.wait_for(consumer.start(), _CONNECT_WITHIN_S)

@@ -37,6 +37,7 @@ from .wrong_settings import (
 
 __all__ = [
     "DEFAULT_FILE",
+    "Content",
     "Input",
     "Kafka",
     "Redis",
@@ -227,6 +228,7 @@ class Topics(_Section):
     """Names and shapes of the topics we own."""
 
     items: TopicName = "items"
+    item_vectors: TopicName = "item-vectors"
     recommendations: TopicName = "recommendations"
     dead_letters: TopicName = "interactions.dlq"
     model_log: TopicName = "model-log"
@@ -268,6 +270,16 @@ class Worker(_Section):
     publish_recommendations: bool = True
     """Whether refreshed lists also go to the `recommendations` topic."""
     status_every_s: float = Field(default=0.25, gt=0)
+
+
+class Content(_Section):
+    """How `millstream encode` makes vectors of what items say."""
+
+    encoder: str = Field(default="minilm", min_length=1)
+    """`minilm`, `light`, or the folder of a model that sentence-transformers can load."""
+    threads: int = Field(default=1, ge=1)
+    nice: int = Field(default=19, ge=0, le=19)
+    """How far it gives way to other processes of the machine."""
 
 
 class Serve(_Section):
@@ -312,6 +324,7 @@ class Settings(BaseSettings):
     learning: Annotated[LearningConfig, BeforeValidator(_lists_from_text), AfterValidator(_sizes)] = LearningConfig()
     snapshots: Snapshots = Snapshots()
     worker: Worker = Worker()
+    content: Content = Content()
     serve: Serve = Serve()
 
     @model_validator(mode="after")

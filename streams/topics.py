@@ -86,7 +86,7 @@ class PartitionLag:
 def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
     """Return every topic of a pipeline: the inputs first, each name once."""
     names, kept = settings.topics, str(settings.topics.retention_ms)
-    # A rebuild must see the catalogue as its events saw it, so no version of an item goes before they do.
+    # A rebuild must see the catalogue as its events saw it, so no version of an item or a vector goes before they do.
     kept_versions_ms = str(_FOREVER_MS if settings.topics.retention_ms < 0 else settings.topics.retention_ms)
 
     def spec(name: str, purpose: str, key: str, config: dict[str, str], *required: str, one: bool = False) -> TopicSpec:
@@ -103,6 +103,7 @@ def topic_specs(settings: Settings) -> tuple[TopicSpec, ...]:
             for each in settings.inputs
         ),
         spec(names.items, "the catalogue in", "item_id", compact | lags, "cleanup.policy"),
+        spec(names.item_vectors, "what items say, encoded", "item_id", compact | lags, "cleanup.policy"),
         spec(names.recommendations, "refreshed lists out", "LIST:USER", compact, "cleanup.policy"),
         spec(names.dead_letters, "what could not be used", "topic-partition-offset", delete | {"retention.ms": kept}),
         spec(names.model_log, "the order of events", "", kept_forever, "cleanup.policy", "retention.ms", one=True),

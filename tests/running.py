@@ -50,6 +50,7 @@ class Pipeline:
             "REDIS__PREFIX": self.prefix,
             "INPUTS": json.dumps([{"topic": self.topic}]),
             "TOPICS__ITEMS": f"{self.topic}.items",
+            "TOPICS__ITEM_VECTORS": f"{self.topic}.vectors",
             "TOPICS__RECOMMENDATIONS": f"{self.topic}.recs",
             "TOPICS__DEAD_LETTERS": f"{self.topic}.dlq",
             "TOPICS__MODEL_LOG": f"{self.topic}.order",

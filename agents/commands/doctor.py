@@ -15,6 +15,7 @@ import redis
 from rich.console import Console
 from rich.markup import escape
 
+from millstream.agents.encoders import missing_packages
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.snapshot_store import Folder
 from millstream.streams.kafka_jars import missing_programs
@@ -73,7 +74,7 @@ def examine() -> tuple[list[Finding], tuple[PartitionLag, ...]]:
     except WrongSettings as error:
         return [Finding("settings", False, str(error), f"mend them in {file} or in MILLSTREAM_* variables")], ()
     source = file if Path(file).is_file() else f"defaults and MILLSTREAM_* variables (there is no {file})"
-    findings = [Finding("settings", True, source), _redis(settings), _snapshots(settings)]
+    findings = [Finding("settings", True, source), _redis(settings), _snapshots(settings), _text()]
     if answering_broker(settings.kafka.bootstrap_servers, within_s=_ANSWER_WITHIN_S) is None:
         findings.append(
             Finding(
@@ -153,6 +154,18 @@ def _lag(settings: Settings, lags: tuple[PartitionLag, ...]) -> Iterator[Finding
         group = f"group {settings.kafka.group_id}"
         detail = f"{group} has not read it yet, {behind} events wait" if never else f"{group} is {behind} events behind"
         yield Finding(f"lag of {name}", None, detail)
+
+
+def _text() -> Finding:
+    if missing := missing_packages():
+        return Finding(
+            "text",
+            None,
+            f"{', '.join(missing)} not installed: what items say is not encoded, so that new ones wait for their first "
+            "click",
+            "pip install 'millstream[text]', then run `millstream encode` beside the worker",
+        )
+    return Finding("text", True, "encoders are installed; `millstream encode` makes vectors of what items say")
 
 
 def _local_broker() -> Iterator[Finding]:
