@@ -27,6 +27,8 @@ def result_json(result: Evaluation, events: int, events_per_s: float) -> dict[st
         "scored": result.scored.as_json(),
         "new": result.new.as_json(),
         "all": result.all.as_json(),
+        "cold0": result.cold0.as_json(),
+        "cold": result.cold.as_json(),
         "popularity": {"half": result.popularity_half.as_json()},
     }
 
@@ -58,6 +60,8 @@ def result_table(result: Evaluation, events: int, events_per_s: float) -> Table:
         ("scored: both known", result.scored),
         ("new: half, new to the user", result.new),
         ("all", result.all),
+        ("cold: chosen 5 times at most", result.cold),
+        ("cold0: never chosen", result.cold0),
     ):
         table.add_row(name, f"{figures.n:,}", *means(figures))
     return table

@@ -6,10 +6,11 @@ the signals that are left. Two parts that know the same thing each look worthles
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from millstream.schemas.columns import InteractionColumns
+from millstream.schemas.columns import Chunk, InteractionColumns
 
 from .bootstrap import Comparison, compare
 from .evaluation import Evaluation, evaluate
@@ -35,6 +36,7 @@ def ablate(
     parts: Collection[str],
     step_without: Callable[[frozenset[str]], Step],
     *,
+    arrivals: Mapping[int, Chunk] = MappingProxyType({}),
     on_run: Callable[[str], Callable[[int], None]] = lambda label: lambda events: None,
 ) -> dict[str, PartWorth]:
     """Run the log twice for each of `parts`, which are all there are, and return what each is worth, in their order.
@@ -45,12 +47,10 @@ def ablate(
     worths: dict[str, PartWorth] = {}
     for part in parts:
         others = frozenset(parts) - {part}
-        alone = _run(columns, step_without(others), on_run(f"{part} alone"))
-        without = _run(columns, step_without(frozenset({part})), on_run(f"without {part}"))
+        alone, without = (
+            evaluate(columns, step_without(off), topic=INTERACTIONS, arrivals=arrivals, on_progress=on_run(label))
+            for off, label in ((others, f"{part} alone"), (frozenset({part}), f"without {part}"))
+        )
         worth = compare(whole.rank[whole.is_half], without.rank[whole.is_half])
         worths[part] = PartWorth(alone.half, without.half, worth)
     return worths
-
-
-def _run(columns: InteractionColumns, step: Step, on_progress: Callable[[int], None]) -> Evaluation:
-    return evaluate(columns, step, topic=INTERACTIONS, on_progress=on_progress)

@@ -50,6 +50,7 @@ def command(task: Task, save: Path | None, saved: Path | None, with_parts: bool,
       millstream evaluate clicks.jsonl.gz
       millstream evaluate ratings.csv --min-rating 4 --exclude-consumed --save ranks.jsonl
       millstream evaluate ratings.csv --min-rating 4 --exclude-consumed --compare ranks.jsonl
+      millstream evaluate ratings.csv --items films.csv --encoder minilm
       millstream evaluate clicks.jsonl.gz --parts --limit 50000
     """
     config = task.config()
@@ -63,24 +64,29 @@ def command(task: Task, save: Path | None, saved: Path | None, with_parts: bool,
     parts = tuple(PARTS) if with_parts else ()
     with progress(1 + 2 * len(parts), len(columns)) as on_run:
         on_progress = on_run("evaluating")
-        result = evaluate(columns, loaded.step(config), topic=INTERACTIONS, on_progress=on_progress)
+        arrivals = loaded.arrivals()
+        result = evaluate(columns, loaded.step(config), topic=INTERACTIONS, arrivals=arrivals, on_progress=on_progress)
         events_per_s = len(columns) / (time.perf_counter() - began_s)
         if save:
             save_ranks(save, columns, result)
-        worths = ablate(columns, result, parts, lambda off: loaded.step(config, off), on_run=on_run)
-    compared = None if others is None else compare(result.rank[result.is_half], others[result.is_half])
+        worths = ablate(columns, result, parts, lambda off: loaded.step(config, off), arrivals=arrivals, on_run=on_run)
+    compared = {}
+    if others is not None:
+        of = {"half": result.is_half, "cold": result.is_cold}
+        compared = {name: compare(result.rank[rows], others[rows]) for name, rows in of.items()}
     if as_json:
         answer = result_json(result, len(columns), events_per_s)
-        if compared is not None:
-            answer["compare"] = comparison_json(compared, "half")
+        if compared:
+            answer["compare"] = comparison_json(compared["half"], "half")
+            answer["compare_cold"] = comparison_json(compared["cold"], "cold")
         if with_parts:
             answer["parts"] = parts_json(worths)
         click.echo(json.dumps(answer))
         return
     console = Console()
     console.print(result_table(result, len(columns), events_per_s))
-    if saved is not None and compared is not None:
-        console.print(comparison_table(f"this run less {saved.name}", "half", compared))
+    for name, each in compared.items():
+        console.print(comparison_table(f"this run less {saved.name if saved else ''}", name, each))
     if with_parts:
         console.print(parts_table(result.half, worths))
     click.echo(f"state hash {result.state_hash}")

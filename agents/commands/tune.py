@@ -87,12 +87,14 @@ def _search(task: Task, loaded: LoadedTask, study: optuna.Study, present: Learni
     """Search on the first quarter. Raises `Problem` where it has nothing to judge settings by."""
     quarter = loaded.columns.cut(0, len(loaded.columns) // SEARCHED_SHARE)
     values: dict[LearningConfig, float] = {}
+    arrivals = loaded.arrivals()
     with progress(1 + trials, len(quarter)) as on_run:
 
         def objective(config: LearningConfig, label: str) -> float:
             on_progress = on_run(label)
             if config not in values:  # the sampler comes back to what it likes
-                result = evaluate(quarter, loaded.step(config), topic=INTERACTIONS, on_progress=on_progress)
+                step = loaded.step(config)
+                result = evaluate(quarter, step, topic=INTERACTIONS, arrivals=arrivals, on_progress=on_progress)
                 values[config] = result.half.mrr_at_20
             if math.isnan(values[config]):
                 raise Problem(
@@ -106,11 +108,12 @@ def _search(task: Task, loaded: LoadedTask, study: optuna.Study, present: Learni
 
 def _on_the_rest(loaded: LoadedTask, found: Found) -> Rest:
     """Run the whole log with the present settings and with the best, once where they are the same."""
-    different = bool(changed(found))
+    different, arrivals = bool(changed(found)), loaded.arrivals()
     with progress(1 + different, len(loaded.columns)) as on_run:
 
         def run(config: LearningConfig, label: str) -> Evaluation:
-            return evaluate(loaded.columns, loaded.step(config), topic=INTERACTIONS, on_progress=on_run(label))
+            step, heard = loaded.step(config), on_run(label)
+            return evaluate(loaded.columns, step, topic=INTERACTIONS, arrivals=arrivals, on_progress=heard)
 
         present = run(found.present.config, "present settings, whole log")
         best = run(found.best.config, "best settings, whole log") if different else present
