@@ -37,7 +37,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch, kafka: LocalKafka, redis_url: str,
     monkeypatch.setenv("MILLSTREAM_KAFKA__GROUP_ID", topic_name)
     monkeypatch.setenv("MILLSTREAM_REDIS__URL", redis_url)
     monkeypatch.setenv("MILLSTREAM_INPUTS", json.dumps([{"topic": topic_name}]))
-    for name in ("items", "recommendations", "dead_letters", "model_log", "control"):
+    for name in ("items", "item_vectors", "recommendations", "dead_letters", "model_log", "control"):
         monkeypatch.setenv(f"MILLSTREAM_TOPICS__{name.upper()}", f"{topic_name}.{name}")
     return topic_name
 
@@ -78,7 +78,7 @@ def test_topics_creates_then_describes(runner: CliRunner, pipeline: str) -> None
         done = runner.invoke(main, ["topics", "--json"])
         assert done.exit_code == 0, done.output
         topics = json.loads(done.output.splitlines()[-1])["topics"]
-        assert [topic["created"] for topic in topics] == [created] * 6
+        assert [topic["created"] for topic in topics] == [created] * 7
     shown = runner.invoke(main, ["topics"])
     assert f"{pipeline}.model_log" in shown.output
     assert "cleanup.policy=compact" in shown.output

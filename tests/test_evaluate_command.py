@@ -72,7 +72,7 @@ def recomputed(lines: list[dict[str, Any]]) -> dict[str, float]:
 def test_json_has_exactly_the_keys_that_scripts_rely_on(runner: CliRunner, log: Path) -> None:
     """One object on the last line, no key more and none less."""
     found = answer(runner.invoke(main, ["evaluate", str(log), "--json"]))
-    assert found.keys() == {"protocol", "events", "events_per_s", "state_hash", *SETS, "popularity"}
+    assert found.keys() == {"protocol", "events", "events_per_s", "state_hash", *SETS, "cold0", "cold", "popularity"}
     assert all(found[name].keys() == METRICS for name in SETS)
     assert found["popularity"].keys() == {"half"}
     assert found["popularity"]["half"].keys() == METRICS

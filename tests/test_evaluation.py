@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,7 +18,8 @@ from millstream.online_learning.quality import figures
 from millstream.online_learning.ranking import rank as rank_kernel
 from millstream.online_learning.shortlist import FULL
 from millstream.online_learning.step import INTERACTIONS, Step
-from millstream.schemas.columns import InteractionColumns
+from millstream.schemas.columns import InteractionColumns, vectors_chunk
+from millstream.schemas.item_vectors import CONTENT, quantise
 from millstream.schemas.records import Kind
 
 EXCLUDING = replace(SMALL, exclude_consumed=True)
@@ -274,3 +276,41 @@ def test_learning_beats_popularity_on_a_shop_with_habits() -> None:
     result = evaluated(columns_of([f"u{user}" for user in users], items, ts_ms=times))
     assert result.half.mrr_at_20 > 0.8
     assert result.popularity_half.mrr_at_20 < 0.2
+
+
+def test_cold_targets_are_those_of_items_chosen_seldom_before() -> None:
+    """By counting; without content one that was never chosen is a miss."""
+    log = log_for(SMALL)
+    result = evaluated(log)
+    times: Counter[str] = Counter()
+    never, seldom = [], []
+    for at, item_id in enumerate(log.item_ids):
+        if times[item_id] <= 5:
+            seldom.append(at)
+        if times[item_id] == 0:
+            never.append(at)
+        times[item_id] += 1
+    assert np.flatnonzero(result.is_cold).tolist() == seldom
+    assert (result.cold, result.cold0) == (figures(result.rank[seldom]), figures(result.rank[never]))
+    assert result.cold0.hit_at_10 == 0
+    assert np.isnan(result.rank[never]).all()
+
+
+@pytest.mark.parametrize("comes", [0, 700])
+def test_an_item_is_a_candidate_from_when_its_content_comes(comes: int) -> None:
+    """Before that, one that was never chosen has no rank; after it, what says what the user's items say is found."""
+    rng = np.random.default_rng(4)
+    groups = rng.integers(0, 20, 300)
+    kind = np.arange(1_200) % 20
+    items = [int(rng.choice(np.flatnonzero(groups == each))) for each in kind]
+    log = numbered(columns_of([f"u{each}" for each in kind], [f"i{item}" for item in items]))
+    middles = rng.normal(size=(20, CONTENT))
+    coded = [quantise(each.astype(np.float32)) for each in middles[groups] + 0.3 * rng.normal(size=(300, CONTENT))]
+    scales = np.array([scale for _, scale in coded], np.float32)
+    chunk = vectors_chunk([f"i{item}" for item in range(300)], np.array([each for each, _ in coded]), scales)
+    result = evaluate(log, Step(SMALL), topic=INTERACTIONS, arrivals={comes: chunk})
+    _, first = np.unique(log.item_ids, return_index=True)
+    before, after = np.sort(first[first < comes]), np.sort(first[(first >= comes) & (first >= 40)])
+    assert np.isnan(result.rank[before]).all()
+    assert not np.isnan(result.rank[after]).any()
+    assert np.median(result.rank[after]) < 20  # 15 of the 300 are of a kind, and most of those were chosen before

@@ -19,7 +19,7 @@ from millstream.streams.topics import PartitionLag, describe_topics, ensure_topi
 @pytest.fixture
 def settings(kafka: LocalKafka, topic_name: str) -> Settings:
     """A pipeline whose topics no other test uses."""
-    names = ("items", "recommendations", "dead_letters", "model_log", "control")
+    names = ("items", "item_vectors", "recommendations", "dead_letters", "model_log", "control")
     return load_settings(
         kafka={"bootstrap_servers": kafka.bootstrap, "group_id": f"{topic_name}.group"},
         inputs=[{"topic": topic_name}],
@@ -28,12 +28,13 @@ def settings(kafka: LocalKafka, topic_name: str) -> Settings:
 
 
 def test_missing_topics_are_created_with_the_settings_each_needs(settings: Settings) -> None:
-    """The first call creates all six topics, and the broker then holds the settings asked for."""
+    """The first call creates all seven topics, and the broker then holds the settings asked for."""
     states = {state.spec.name.removeprefix(settings.inputs[0].topic): state for state in ensure_topics(settings)}
     assert all(state.created and not state.problems for state in states.values())
     assert {name: state.partitions for name, state in states.items()} == {
         "": 3,
         ".items": 3,
+        ".item_vectors": 3,
         ".recommendations": 3,
         ".dead_letters": 3,
         ".model_log": 1,
