@@ -8,6 +8,7 @@ net over the standardised signals, and a bias an item. `blend_learning` says how
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,8 @@ BY_GAP, GAPS = 6, 6
 CONTEXTS = 12
 HIDDEN = 24
 """Hidden units, a multiple of 8."""
+_FIRST_SIGNALS = 48
+"""Drawn together, the later ones after them: who has no use for these has the ranks that there were without them."""
 LANES = 8
 """Items that go through a vector at once; CAP is a multiple."""
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
@@ -122,7 +125,8 @@ def blend(arena: Arena, items: Vocabulary, start: NDArray[np.float32], name: str
     )
     rng = np.random.default_rng(20_240_901)
     weights.weight[SHARED] = start
-    weights.inner[:] = rng.normal(0.0, SIGNALS**-0.5, (HIDDEN, SIGNALS))
+    for first, last in pairwise((0, _FIRST_SIGNALS, SIGNALS)):
+        weights.inner[:, first:last] = rng.normal(0.0, _FIRST_SIGNALS**-0.5, (HIDDEN, last - first))
     weights.outer[:] = np.where(np.arange(HIDDEN) % 2 == 0, 0.1, -0.1)
     weights.variance[:] = 1.0
     weights.dirty[:] = 1

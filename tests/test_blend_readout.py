@@ -107,8 +107,8 @@ def test_a_blend_that_has_not_learned_has_weights_and_no_deviations() -> None:
 
 
 def test_weights_of_other_signals_are_refused(step: Step) -> None:
-    """A snapshot of a version with fewer signals: the array is named, nothing is mislabelled."""
+    """A snapshot of a version with more signals: the array is named, nothing is mislabelled."""
     dump = step.dump()
-    dump.arrays["blend/weight"] = dump.arrays["blend/weight"][:, 1:]
+    dump.arrays["blend/weight"] = np.repeat(dump.arrays["blend/weight"], 2, axis=1)
     with pytest.raises(ValueError, match="blend/weight"):
         read_weights(dump)

@@ -101,7 +101,7 @@ def test_doctor_finds_a_sound_set_up_sound(runner: CliRunner, pipeline: str) -> 
     before = runner.invoke(main, ["doctor", "--json"])
     assert before.exit_code == 1
     wrong = [finding for finding in json.loads(before.output)["findings"] if finding["ok"] is False]
-    assert [finding["remedy"] for finding in wrong] == ["`millstream topics` creates it"] * 6
+    assert [finding["remedy"] for finding in wrong] == ["`millstream topics` creates it"] * 7
     assert runner.invoke(main, ["topics"]).exit_code == 0
     after = runner.invoke(main, ["doctor", "--json"])
     assert after.exit_code == 0, after.output
