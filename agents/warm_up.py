@@ -9,8 +9,10 @@ from millstream.online_learning.compiled import cache_directory
 from millstream.online_learning.config import MAIN, LearningConfig
 from millstream.online_learning.step import INTERACTIONS, NOBODY, Step
 from millstream.online_learning.why import why
-from millstream.schemas.columns import Chunk, InteractionColumns
+from millstream.schemas.columns import Chunk, InteractionColumns, vectors_chunk
+from millstream.schemas.item_vectors import CONTENT
 from millstream.schemas.records import Kind
+from millstream.schemas.utterances import Utterances
 
 COMPILING = "compiling the kernels, once for this version on this machine: a minute or two"
 
@@ -22,20 +24,24 @@ def compile_kernels() -> None:
     """
     events = 128  # each of another user and item: more than the step has rows for, so that it forgets of both
     kinds = np.full(events, int(Kind.click), np.int8)
+    kinds[-2] = Kind.say
     kinds[-1] = Kind.alias  # of the user who came before
+    coded, scale = np.ones((1, CONTENT), np.int8), np.ones(1, np.float32)
     columns = InteractionColumns(
         user_ids=[f"u{number}" for number in range(events)],
-        item_ids=[*(f"i{number}" for number in range(events - 1)), f"u{events - 2}"],
+        item_ids=[*(f"i{number}" for number in range(events - 2)), "", f"u{events - 2}"],
         kinds=kinds,
         ts_ms=np.arange(events, dtype=np.int64) + 1_700_000_000_000,
         values=np.full(events, np.nan),
         as_of_ms=np.arange(events, dtype=np.int64) + 1_700_000_000_000,
         offsets=np.arange(events, dtype=np.int64),
+        words=Utterances(np.array([events - 2]), coded, scale, np.zeros(1, np.int8)),
     )
     step = Step(LearningConfig(max_users=16, max_items=16))
+    step.apply(vectors_chunk(["i125"], coded, scale))
     step.apply(Chunk(INTERACTIONS, 0, 0, events, columns)).encoded(0)
     step.relist([NOBODY]).encoded(0)
-    why(step, NOBODY, "i126", MAIN)
+    why(step, NOBODY, "i125", MAIN)
     step.similar.changed(events).encoded(0)
     step.in_category.of(step.in_category.names()).encoded(0)
     step.state_hash()

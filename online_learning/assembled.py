@@ -24,6 +24,7 @@ from .prices import prices
 from .ranking import Model
 from .ratings import ratings
 from .recency import recency
+from .said import said
 from .starting_weights import starting_weights
 from .vocabulary import Vocabulary
 
@@ -52,6 +53,7 @@ def assembled(config: LearningConfig, arena: Arena, users: Vocabulary, items: Vo
         influence=influence(arena, users, config),
         interest=interest(arena, items),
         content=content(arena, items),
+        said=said(arena, users, config.max_speakers),
         dismissals=dismissals(arena, users),
         bought=bought(arena, users, config.kept_off_s, kept=bool(config.kept_off_kinds)),
         impressions=impressions(arena, users, config.shown_kept_off_s),

@@ -40,6 +40,8 @@ class LearningConfig:
     """Users kept; state for one is about 1.1 kB once its history is full. Beyond it, the longest away give way."""
     max_items: int = 200_000
     """Items kept; beyond it, those give way whose decayed count is the least."""
+    max_speakers: int = 65_536
+    """Users whose last words are kept, 0.6 kB each; beyond it, those give way who spoke longest ago."""
     max_categories: int = 256
     """Categories of items kept."""
     history_length: int = 50

@@ -75,18 +75,20 @@ class Content(NamedTuple):
 
 
 class Liking(NamedTuple):
-    """What a user likes, by what items say: working memory of one thread."""
+    """What a user likes, by what items say, and what they asked for: working memory of one thread."""
 
     sum: NDArray[np.float32]
-    """p, not at length 1 yet; shape (CONTENT,)."""
+    """What is to be written, not at length 1 yet; shape (CONTENT,)."""
     mean: NDArray[np.float32]
     """μ, shape (CONTENT,)."""
     coded: NDArray[np.int16]
-    """p, and what it is with the newest item alone; shape (2, CONTENT)."""
+    """p, what it is with the newest item alone, and what was asked for (`said`); shape (3, CONTENT)."""
     scale: NDArray[np.float32]
-    """What each is to be multiplied by; 0 where there is none; shape (2,)."""
+    """What each is to be multiplied by; 0 where there is none; shape (3,)."""
     offset: NDArray[np.float32]
-    """p · μ of each, shape (2,)."""
+    """The inner product of each and μ, shape (3,)."""
+    wished: NDArray[np.float32]
+    """How much what was asked for counts, 0 where nothing was; shape (1,)."""
 
 
 def liking() -> Liking:
@@ -94,9 +96,10 @@ def liking() -> Liking:
     return Liking(
         sum=np.zeros(CONTENT, np.float32),
         mean=np.zeros(CONTENT, np.float32),
-        coded=np.zeros((2, CONTENT), np.int16),
-        scale=np.zeros(2, np.float32),
-        offset=np.zeros(2, np.float32),
+        coded=np.zeros((3, CONTENT), np.int16),
+        scale=np.zeros(3, np.float32),
+        offset=np.zeros(3, np.float32),
+        wished=np.zeros(1, np.float32),
     )
 
 
@@ -208,23 +211,30 @@ def like(c: Content, h: Histories, user: int, w: Liking) -> bool:
         by *= _FADE
     if weight == ZERO:
         return False
-    per_item = 1.0 / float(c.items[0])
+    mean_content(c, w)
     for k in range(CONTENT):
-        w.mean[k] = np.float32(c.total[k] * per_item)
         total[k] -= weight * w.mean[k]
-    _write(w, 0)
+    look(w, 0)
     newest = h.item[user, 0]
     if c.scale[newest] > ZERO:
         row = c.coded[newest]
         for k in range(CONTENT):
             total[k] = c.scale[newest] * np.float32(row[k]) - w.mean[k]
-        _write(w, 1)
+        look(w, 1)
     return True
 
 
 @kernel
-def _write(w: Liking, at: int) -> None:
-    """Write `w.sum` at length 1 as integers; one of zeros is none."""
+def mean_content(c: Content, w: Liking) -> None:
+    """Write μ into `w`; there is an item with content."""
+    per_item = 1.0 / float(c.items[0])
+    for k in range(CONTENT):
+        w.mean[k] = np.float32(c.total[k] * per_item)
+
+
+@kernel
+def look(w: Liking, at: int) -> None:
+    """Write `w.sum` at length 1 as integers, as what is looked for; one of zeros is none."""
     square, largest, offset = ZERO, ZERO, ZERO
     for k in range(CONTENT):
         square += w.sum[k] * w.sum[k]

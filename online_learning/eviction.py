@@ -150,8 +150,13 @@ def share(vocabulary: Vocabulary, part: int, parts: int) -> tuple[int, int]:
 
     Parts are of the capacity, so that none shifts as ids come; rows never given hold nothing and are left out.
     """
-    first, last = (vocabulary.capacity * at // parts for at in (part, part + 1))
+    first, last = share_of(vocabulary.capacity, part, parts)
     return min(first, len(vocabulary)), min(last, len(vocabulary))
+
+
+def share_of(rows: int, part: int, parts: int) -> tuple[int, int]:
+    """Return the first of `rows` rows that are one of `parts` parts, and the one after the last."""
+    return rows * part // parts, rows * (part + 1) // parts
 
 
 class Eviction:

@@ -13,7 +13,7 @@ from .consumed import Consumed, drop_consumed, give_back_consumed
 from .content import forget_content
 from .covisitation import TICK, Covisitation, drop_edges, give_back_edges
 from .dismissals import Dismissals, drop_dismissed
-from .eviction import Eviction, Turnover, period, share
+from .eviction import Eviction, Turnover, period, share, share_of
 from .histories import Histories, drop_items
 from .impressions import Impressions, drop_shown, give_back_shown
 from .interest import drop_targets
@@ -24,6 +24,7 @@ from .popularity import ALL_TIME, EVENTS, H40, HALF_LIVES_EVENTS, NEVER, mend_bo
 from .prices import forget_prices
 from .ranking import Model
 from .recency import drop_chosen
+from .said import drop_near, forget_words
 from .vocabulary import Vocabulary
 
 
@@ -63,6 +64,7 @@ class UserTurnover(Turnover):
     def forget(self, rows: NDArray[np.int64], seq: int) -> None:
         """Give their cells back first."""
         give_back_rows(self._model.consumed, self._model.impressions, rows)
+        forget_words(self._model.said, rows)
         super().forget(rows, seq)
 
     def sweep(self, part: int, seq: int) -> None:
@@ -122,10 +124,11 @@ class ItemTurnover(Turnover):
         drop_targets(m.interest, m.limbo.item)
 
     def sweep(self, part: int, seq: int) -> None:
-        """Go through a part of the users' rows, and through the edges of a part of the items."""
+        """Go through a part of the users' rows and of what was said, and through the edges of a part of the items."""
         m, gone = self._model, self._model.limbo.item
         first, last = share(self._users, part, self.SWEEPING)
         sweep_users(m.histories, m.consumed, m.dismissals, m.bought, m.impressions, gone, self._spare, first, last)
+        drop_near(m.said, gone, *share_of(len(m.said.user), part, self.SWEEPING))
         sweep_edges(m.covisitation, gone, *share(self.vocabulary, part, self.SWEEPING), seq // TICK)
 
     def release(self) -> None:

@@ -16,6 +16,7 @@ from .interest import pool
 from .kernel import SERVING_GAP_MS, Lists, write_buy_place, write_list, write_place
 from .places import place_of, rank_of
 from .ranking import Bench, Model, appraise, rank, score_to_buy
+from .said import wish
 from .scratch import CAP, begin
 from .shortlist import FULL, MOST_OWN
 
@@ -50,6 +51,7 @@ def list_given(
         begin(s)
         pool(m.interest, h, user, now_ms, s.pooled)
         like(m.content, h, user, s.liking)
+        wish(m.said, m.content, h, user, now_ms, s.liking)
         n = min(len(given), CAP)
         for k in range(n):
             s.items[k] = given[k]

@@ -35,9 +35,10 @@ from .prices import price_part
 from .ranking import Bench, Model, rank, score_to_buy
 from .ratings import rate, rating_weight
 from .recency import chosen
+from .said import lifted
 from .scratch import place_of_largest
 from .shortlist import FULL, LEAN
-from .signal import DISMISSED, IGNORED, POPULAR, PRICE, SAYS, TASTE, TOGETHER, YOURS
+from .signal import ASKED, DISMISSED, IGNORED, POPULAR, PRICE, SAYS, TASTE, TOGETHER, YOURS
 from .vocabulary import NOT_ADMITTED
 
 FIRST_EVERY = 4
@@ -361,9 +362,11 @@ def write_place(
     lists.item[row, at] = item
     lists.score[row, at] = b.scores[place]
     pushed, sank = pushed_down(m.dismissals, user, item, now_ms), sunk(m.impressions, user, item, now_ms)
-    explain(by, b.work, b.signals, place, b.scores[place] + pushed + sank, lists.contribution[row, at])
+    asked = lifted(m.content, s.liking, item)
+    explain(by, b.work, b.signals, place, b.scores[place] + pushed + sank - asked, lists.contribution[row, at])
     lists.contribution[row, at, DISMISSED] = -pushed
     lists.contribution[row, at, IGNORED] = -sank
+    lists.contribution[row, at, ASKED] = asked
     evidence, via = lists.evidence[row, at], place_of_largest(s, item)
     evidence[:] = -1
     evidence[YOURS] = evidence[DISMISSED] = evidence[IGNORED] = item

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from millstream.schemas.columns import Columns, InteractionColumns
+from millstream.schemas.mapping import SPOKEN_KINDS
 from millstream.schemas.records import Kind
 
 from .config import CHOICES, LearningConfig
@@ -17,7 +18,7 @@ TEACHING: NDArray[np.bool_] = np.array([kind.name in CHOICES for kind in Kind])
 _DEEDS = {Kind.dismiss: DISMISS, Kind.hide: HIDE, Kind.impression: SHOWN}
 DEEDS: NDArray[np.int8] = np.array([_DEEDS.get(kind, 0) for kind in Kind], np.int8)
 """By kind: how an event puts its item away for its user, or that it shows it; 0: neither."""
-SPEAKING: NDArray[np.bool_] = TEACHING | (DEEDS > 0) | (np.arange(len(Kind)) == Kind.alias)
+SPEAKING: NDArray[np.bool_] = TEACHING | (DEEDS > 0) | np.isin(np.arange(len(Kind)), (Kind.alias, *SPOKEN_KINDS))
 """By kind: whether an event says something of its user."""
 REFRESHING: NDArray[np.bool_] = SPEAKING & (DEEDS != SHOWN)
 """By kind: whether its user's list is made anew for an event. Not for what is shown: a page that shows each new list,

@@ -21,6 +21,7 @@ from .impressions import adopt_shown
 from .influence import Influence
 from .ranking import Model
 from .ratings import MEMORY, Ratings
+from .said import adopt_words
 from .slab import UNIT
 
 
@@ -29,6 +30,7 @@ def merge(m: Model, old: int, user: int, exclude: bool) -> None:
     """Add what is remembered of the user `old` to what is remembered of `user`. The row of `old` is to be cleared."""
     h = m.histories
     adopt_shown(m.impressions, h, old, user)
+    adopt_words(m.said, h, old, user)
     _merge_histories(h, old, user)
     if exclude:
         _merge_consumed(m.consumed, old, user)

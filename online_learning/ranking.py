@@ -32,6 +32,7 @@ from .popularity import Popularity
 from .prices import Prices, price_part
 from .ratings import Ratings
 from .recency import Recency
+from .said import Said, lift, wish
 from .scratch import CAP, Scratch, bar, begin, scratch
 from .second_order import walk_second
 from .shortlist import FULL, MOST_OWN, shortlist
@@ -56,6 +57,7 @@ class Model(NamedTuple):
     influence: Influence
     interest: Interest
     content: Content
+    said: Said
     dismissals: Dismissals
     bought: Bought
     impressions: Impressions
@@ -110,7 +112,10 @@ def rank(
     bar_unwanted(m, s, user, now_ms, exclude)
     pool(m.interest, h, user, now_ms, s.pooled)
     like(m.content, h, user, s.liking)
-    n = shortlist(s, h, m.popularity, m.recency, m.interest, m.content, m.availability, user, not exclude, effort)
+    wish(m.said, m.content, h, user, now_ms, s.liking)
+    n = shortlist(
+        s, h, m.popularity, m.recency, m.interest, m.content, m.said, m.availability, user, not exclude, effort
+    )
     own = 0 if exclude else min(h.held[user], MOST_OWN[effort])
     appraise(m, b, user, n, own, history, gap, now_ms, seq)
     return n
@@ -168,6 +173,7 @@ def score_to_buy(m: Model, b: Bench, user: int, n: int, history: int, gap: int, 
     score(m.buy, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
     push_down(m.dismissals, user, now_ms, b.scratch.items, n, b.scores)
     sink(m.impressions, user, now_ms, b.scratch.items, n, b.scores)
+    lift(m.content, b.scratch.liking, b.scratch.items, n, b.scores)
     for k in range(n):
         b.scores[k] += price_part(m.prices, b.scratch.items[k])
 
@@ -178,3 +184,4 @@ def score_items(m: Model, b: Bench, user: int, n: int, history: int, gap: int, n
     score(m.blend, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
     push_down(m.dismissals, user, now_ms, b.scratch.items, n, b.scores)
     sink(m.impressions, user, now_ms, b.scratch.items, n, b.scores)
+    lift(m.content, b.scratch.liking, b.scratch.items, n, b.scores)

@@ -1,9 +1,10 @@
 """The shortlist: the few hundred items worth scoring for a user.
 
 It is the user's own items; of those that the walks met, the best by four of the queries, by the user's interest, and
-by that and LONG98 together; of the fresh items those most like what the user likes, by what they say; the most popular
-at five half-lives, and what was chosen last by anyone; then the rest by LONG98, and where room is left more of what is
-popular, up to the cap. Scoring creates no state: everything here is scratch.
+by that and LONG98 together; those most like words of theirs that are in force; of the fresh items those most like what
+the user likes, by what they say; the most popular at five half-lives, and what was chosen last by anyone; then the rest
+by LONG98, and where room is left more of what is popular, up to the cap. Scoring creates no state: everything here is
+scratch.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .interest import Interest, inner
 from .logarithm import logarithm
 from .popularity import EVENTS, Popularity
 from .recency import Recency
+from .said import NEAR, Said
 from .scratch import CAP, KNN, LISTED, LONG9, LONG98, NEXT_SHARE, OPEN, SHORT_SUM, Scratch, touch
 from .signal import FINE, ONE
 
@@ -47,6 +49,7 @@ def shortlist(
     r: Recency,
     v: Interest,
     t: Content,
+    d: Said,
     a: Availability,
     user: int,
     own: bool,
@@ -62,6 +65,8 @@ def shortlist(
     n = _best_by_query(s, p, a, n, effort)
     if BEST_INTEREST[effort] > 0:
         n = _best_by_interest(s, p, a, v, n, effort)
+    if s.liking.wished[0] > ZERO:
+        n = _near_words(s, a, t, d, user, n, cap)
     if t.held[0] > 0 and s.liking.scale[0] > ZERO:
         n = _best_fresh(s, p, a, t, n, effort)
     n = _propose_popular(s, p, a, n, PROPOSED_POPULAR[effort], cap)
@@ -156,6 +161,18 @@ def _best_by_interest(s: Scratch, p: Popularity, a: Availability, v: Interest, n
         n = _propose(s, p, a, heap[0, at], n, MOST[effort])
     for at in range(both):
         n = _propose(s, p, a, heap[1, at], n, MOST[effort])
+    return n
+
+
+@kernel
+def _near_words(s: Scratch, a: Availability, t: Content, d: Said, user: int, n: int, cap: int) -> int:
+    """Append the open items that are most like what the user asked for, also such as nobody has chosen."""
+    near = d.near[d.place[user] - 1]
+    for k in range(NEAR):
+        item = near[k] - 1
+        if n < cap and item >= 0 and s.standing[item] == OPEN and t.scale[item] > ZERO and not a.off[item]:
+            _list(s, item, n)
+            n += 1
     return n
 
 

@@ -10,9 +10,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-GROUPS = ("popular", "trending", "together", "yours", "taste", "dismissed", "price", "ignored", "alike", "content")
+GROUPS = (
+    "popular",
+    "trending",
+    "together",
+    "yours",
+    "taste",
+    "dismissed",
+    "price",
+    "ignored",
+    "alike",
+    "content",
+    "asked",
+)
 """What a reason names: the signals' parts of a score are summed into these; some are of no signal."""
-POPULAR, TRENDING, TOGETHER, YOURS, TASTE, DISMISSED, PRICE, IGNORED, ALIKE, SAYS = range(10)
+POPULAR, TRENDING, TOGETHER, YOURS, TASTE, DISMISSED, PRICE, IGNORED, ALIKE, SAYS, ASKED = range(11)
 
 PLAIN = 0.0
 """Scale of a signal that enters as it stands."""

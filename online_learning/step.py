@@ -18,6 +18,7 @@ from millstream.schemas.records import Item, Kind
 
 from .applied import Applied
 from .arena import Arena
+from .asides import Asides
 from .assembled import assembled
 from .catalogue import describe
 from .category_lists import CategoryLists
@@ -25,13 +26,12 @@ from .config import BUY, MAIN, LearningConfig, differences, plain
 from .content import take_in
 from .digest import hash_128, hash_text
 from .event_window import EventWindow
-from .forgetting import eviction, give_back_rows
+from .forgetting import eviction
 from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
 from .kernel import Events, Lists, learn_events, looks
 from .kinds import DEEDS, REFRESHING, SPEAKING, kept_off, kind_weights, last_of_each_user, ratings_of
 from .measured import Measured, cut_measured, reserve_measured, spread_measured
-from .merging import merge
 from .quality import Quality
 from .ranking import bench
 from .shown import Shown
@@ -98,6 +98,9 @@ class Step:
         self.quality = Quality(self.model.popularity)
         self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
         self._eviction = eviction(config, self.model, self.arena, self.users, self.items, self.item_ids, self._trainer)
+        self._asides = Asides(
+            self.model, self.bench, self.arena, self.users, self.items, exclude=config.exclude_consumed
+        )
         self._off = off
 
     def apply(self, chunk: Chunk, *, lists: bool | NDArray[np.bool_] = True, train_every: int = 1) -> Applied:
@@ -270,16 +273,16 @@ class Step:
     def _learn(
         self, chunk: Chunk, columns: InteractionColumns, make: bool | NDArray[np.bool_], train_every: int
     ) -> tuple[Ranked | None, Measured]:
-        """Learn the events, a part at a time where rows are forgotten or users merged between two of them."""
+        """Learn the events, a part at a time where rows are forgotten or an aside is taken between two of them."""
         n = len(columns)
         if isinstance(make, bool):
             make = last_of_each_user(columns) if make else np.zeros(n, np.bool_)
         measured = reserve_measured(n)
         parts = []
-        aliases = np.flatnonzero(columns.kinds == Kind.alias)
+        asides = self._asides.places(columns)
         first = 0
         while first < n:
-            until = aliases[np.searchsorted(aliases, first, side="right") :]
+            until = asides[np.searchsorted(asides, first, side="right") :]
             last = first + self._eviction.room(self.seq, (int(until[0]) if len(until) else n) - first)
             part = measured if last - first == n else cut_measured(measured, first, last)
             ranked = self._learn_part(chunk, columns.cut(first, last), make[first:last], train_every, part)
@@ -296,12 +299,12 @@ class Step:
     ) -> Ranked | None:
         """Learn events of a chunk, none of which is to see a row change hands; return the lists they make, if any.
 
-        None but the first may merge users.
+        None but the first may be an aside.
         """
         n = len(columns)
         users = np.where(SPEAKING[columns.kinds], self.users.rows(columns.user_ids), NOT_ADMITTED).astype(np.int32)
         refreshed = np.where(REFRESHING[columns.kinds], users, NOT_ADMITTED)
-        items = self._item_rows(columns)
+        items = self._asides.take(columns, int(users[0]))
         # where partitions were added, users move to others, and offsets no longer say what is newer
         generations = self.generation + self.touched.moved(refreshed, chunk.partition)
         self.generation = int(generations[-1])
@@ -339,23 +342,6 @@ class Step:
             lists=self._named(users[at], lists, buys),
             item_ids=self.item_ids,
         )
-
-    def _item_rows(self, columns: InteractionColumns) -> NDArray[np.int32]:
-        """Return the rows of the events' items; a first event that merges users does it, and has no item."""
-        if columns.kinds[0] != Kind.alias:
-            return self.items.rows(columns.item_ids)
-        self._merge(columns.item_ids[0], columns.user_ids[0])
-        return np.concatenate([np.array([NOT_ADMITTED], np.int32), self.items.rows(columns.item_ids[1:])])
-
-    def _merge(self, old_id: str, user_id: str) -> None:
-        """Let all that is remembered of the user `old_id` be the other's from now on."""
-        old, user = self.users.row(old_id), self.users.row(user_id)
-        if old is None or user is None or old == user:
-            return
-        merge(self.model, old, user, self.config.exclude_consumed)
-        rows = np.array([old])
-        give_back_rows(self.model.consumed, self.model.impressions, rows)
-        self.arena.clear(self.users.name, rows)
 
     def _take(
         self, events: Events, partition: int, train_every: int, measured: Measured, lists: Lists, buys: Lists

@@ -58,11 +58,11 @@ class Vocabulary:
     def rows(self, ids: Sequence[str]) -> NDArray[np.int32]:
         """Return the row of each id, giving rows to ids that have none, shape (len(ids),).
 
-        When no row is free, an id that has none gets `NOT_ADMITTED`.
+        When no row is free, an id that has none gets `NOT_ADMITTED`; so does `NO_ID`.
         """
         found = list(map(self._rows.get, ids))
         if None in found:
-            for id_ in dict.fromkeys(id_ for id_, row in zip(ids, found, strict=True) if row is None):
+            for id_ in dict.fromkeys(id_ for id_, row in zip(ids, found, strict=True) if row is None and id_ != NO_ID):
                 if self._free:
                     row = heapq.heappop(self._free)
                     self.ids[row] = id_

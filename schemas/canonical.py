@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from .columns import InteractionColumns
-from .mapping import OUR_FIELDS, InputMapping
+from .mapping import OUR_FIELDS, SPOKEN_KINDS, InputMapping
 from .records import Kind
 from .rules import Event, pick
 
@@ -34,13 +34,10 @@ def canonical_event(event: Event, mapping: InputMapping, extras: Mapping[str, An
 
     `extras` as `extras_of` gives them. Raises `WrongMapping` if the mapping has no name for the event's kind.
     """
-    user_name, item_name, kind_name, ts_name, value_name, id_name = _names(mapping)
-    record: dict[str, Any] = {
-        user_name: event.user_id,
-        mapping.names("previous_id")[0] if event.kind is Kind.alias else item_name: event.item_id,
-        kind_name: mapping.kind_name(event.kind),
-        ts_name: event.ts_ms,
-    }
+    user_name, kind_name, ts_name, value_name, id_name = _names(mapping)
+    record: dict[str, Any] = {user_name: event.user_id, kind_name: mapping.kind_name(event.kind), ts_name: event.ts_ms}
+    if (about := _about(event.kind, mapping)) is not None:
+        record[about] = event.item_id
     if not math.isnan(event.value):
         record[value_name] = event.value
     if event.event_id is not None:
@@ -62,9 +59,9 @@ def canonical_events(
     row, as `extras_of` gives them. Raises `WrongMapping` if the mapping has no name for a kind that occurs.
     """
     mapping = mapping or InputMapping()
-    user_name, item_name, kind_name, ts_name, value_name, id_name = _names(mapping)
+    user_name, kind_name, ts_name, value_name, id_name = _names(mapping)
     kinds = {int(kind): mapping.kind_name(Kind(kind)) for kind in set(columns.kinds.tolist())}
-    about = {kind: mapping.names("previous_id")[0] if kind == Kind.alias else item_name for kind in kinds}
+    about = {kind: _about(Kind(kind), mapping) for kind in kinds}
     rows = zip(
         columns.user_ids,
         columns.item_ids,
@@ -74,7 +71,9 @@ def canonical_events(
         strict=True,
     )
     for row, (user_id, item_id, kind, ts_ms, value) in enumerate(rows):
-        event: dict[str, Any] = {user_name: user_id, about[kind]: item_id, kind_name: kinds[kind], ts_name: ts_ms}
+        event: dict[str, Any] = {user_name: user_id, kind_name: kinds[kind], ts_name: ts_ms}
+        if (name := about[kind]) is not None:
+            event[name] = item_id
         if value == value:  # not NaN
             event[value_name] = value
         if columns.event_ids is not None and (event_id := columns.event_ids[row]) is not None:
@@ -86,5 +85,12 @@ def canonical_events(
 
 
 def _names(mapping: InputMapping) -> list[str]:
-    """Return the name of each of `COLUMN_FIELDS` in the input."""
-    return [mapping.names(name)[0] for name in COLUMN_FIELDS]
+    """Return the name of each of `COLUMN_FIELDS` in the input, less that of what the event is about."""
+    return [mapping.names(name)[0] for name in COLUMN_FIELDS if name != "item_id"]
+
+
+def _about(kind: Kind, mapping: InputMapping) -> str | None:
+    """Return the name of what an event of this kind is about; None for words, which are about nothing."""
+    if kind in SPOKEN_KINDS:
+        return None
+    return mapping.names("previous_id" if kind is Kind.alias else "item_id")[0]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .records import Item
+from .utterances import Utterances
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class InteractionColumns:
 
     user_ids: list[str]
     item_ids: list[str]
-    """Of an alias: the user's previous id."""
+    """Of an alias: the user's previous id; empty for words."""
     kinds: NDArray[np.int8]
     """`Kind` values, shape (n,)."""
     ts_ms: NDArray[np.int64]
@@ -37,6 +38,8 @@ class InteractionColumns:
     """The slate each happened on, as `schemas.slate_places.slate_hash` has it, 0 for none, shape (n,); None: none."""
     slots: NDArray[np.int16] | None = None
     """The place on that slate, from 0, -1 where absent, shape (n,); None where `slates` is."""
+    words: Utterances | None = None
+    """What was said, of the events that bring it; None where none of them does, which is the common case."""
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -54,6 +57,7 @@ class InteractionColumns:
             event_ids=None if self.event_ids is None else self.event_ids[first:last],
             slates=None if self.slates is None else self.slates[first:last],
             slots=None if self.slots is None else self.slots[first:last],
+            words=None if self.words is None else self.words.cut(first, last),
         )
 
     def taken(self, rows: NDArray[np.int64]) -> InteractionColumns:
@@ -70,6 +74,7 @@ class InteractionColumns:
             event_ids=None if self.event_ids is None else [self.event_ids[row] for row in places],
             slates=None if self.slates is None else self.slates[rows],
             slots=None if self.slots is None else self.slots[rows],
+            words=None if self.words is None else self.words.taken(rows),
         )
 
 

@@ -26,6 +26,7 @@ from .records import Kind
 from .rejects import Flaw
 from .rules import DAY_MS, EARLIEST_MS, LATEST_MS, Event, judge, pick
 from .slate_places import NO_SLATE, NO_SLOT, SLATE_FIELDS, slate_hash, slate_slot
+from .utterances import Utterance, utterances
 from .wire import MessageOpener
 
 _OPENING_BRACE = ord("{")
@@ -53,6 +54,8 @@ class Rows:
     """Up to the last row that has one; the rows after it have none."""
     on_slates: list[tuple[int, int, int]] = field(default_factory=list)
     """Row, slate and place on it, of the rows that have any; rows rising."""
+    spoken: list[tuple[int, Utterance]] = field(default_factory=list)
+    """Row and words, of the rows that have any; rows rising."""
     flaws: list[tuple[int, Flaw]] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
 
@@ -66,6 +69,8 @@ class Rows:
         if event.event_id is not None:
             self.name(len(self.user_ids) - 1, event.event_id)
         self.put_on(len(self.user_ids) - 1, event.slate, event.slot)
+        if event.words is not None:
+            self.spoken.append((len(self.user_ids) - 1, event.words))
 
     def name(self, row: int, event_id: str) -> None:
         """Give an id to a row that has none."""
@@ -81,6 +86,7 @@ class Rows:
         """Append the rows of another; what it has beside rows stays there."""
         before = len(self.user_ids)
         self.on_slates += [(before + row, slate, slot) for row, slate, slot in others.on_slates]
+        self.spoken += [(before + row, words) for row, words in others.spoken]
         if others.event_ids:
             self._reach(len(self.user_ids))
             self.event_ids += others.event_ids
@@ -108,6 +114,7 @@ class Rows:
             event_ids=self.event_ids or None,
             slates=slates,
             slots=slots,
+            words=utterances(self.spoken),
         )
 
     def _slates(self) -> tuple[NDArray[np.uint32] | None, NDArray[np.int16] | None]:

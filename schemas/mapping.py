@@ -37,8 +37,10 @@ COMMON_KINDS: Mapping[str, Kind] = {
 
 ITEM_KINDS = frozenset(kind for kind in Kind if kind <= Kind.hide)
 """The kinds that say something about one user and one item."""
-COLUMN_KINDS = ITEM_KINDS | {Kind.alias}
-"""All that columns can hold; in the place of an item an alias has the user's previous id."""
+SPOKEN_KINDS = frozenset((Kind.query, Kind.say))
+"""The kinds that are words of a user, and about no item."""
+COLUMN_KINDS = ITEM_KINDS | SPOKEN_KINDS | {Kind.alias}
+"""All that columns can hold; in the place of an item an alias has the user's previous id, and words have nothing."""
 
 
 class WrongMapping(ValueError):

@@ -29,7 +29,7 @@ class RejectCode(enum.StrEnum):
     unknown_kind = "unknown_kind"
     """Neither one of our kinds, nor a common name of one, nor in the input's `kinds`."""
     unsupported_kind = "unsupported_kind"
-    """A kind that is about no item (query, say, alias, merge): valid, but nothing learns from it yet."""
+    """A kind that is about no item and that nothing learns from (merge): valid all the same."""
     missing_timestamp = "missing_timestamp"
     """Neither the event nor its record says when it happened."""
     negative_timestamp = "negative_timestamp"

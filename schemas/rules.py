@@ -9,10 +9,11 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from .mapping import COLUMN_KINDS, InputMapping
+from .mapping import COLUMN_KINDS, SPOKEN_KINDS, InputMapping
 from .records import Kind
 from .rejects import Flaw, RejectCode, shown
 from .slate_places import NO_SLATE, NO_SLOT, SLATE_FIELDS, slate_hash, slate_slot
+from .utterances import Utterance, judge_utterance
 
 MAX_ID_BYTES = 256
 EARLIEST_MS = 100_000_000_000
@@ -29,7 +30,7 @@ class Event(NamedTuple):
 
     user_id: str
     item_id: str
-    """Of an alias: the user's previous id."""
+    """Of an alias: the user's previous id; empty for words."""
     kind: Kind
     ts_ms: int
     value: float
@@ -39,6 +40,8 @@ class Event(NamedTuple):
     slate: int = NO_SLATE
     slot: int = NO_SLOT
     """As `slate_places` has them."""
+    words: Utterance | None = None
+    """What was said, where the event brings it."""
 
 
 def latest_ms(record_ms: int) -> int:
@@ -63,10 +66,12 @@ def judge(record: Mapping[str, Any], mapping: InputMapping, record_ms: int) -> E
     kind = _judge_kind(*pick(record, mapping.names("kind")), mapping)
     if isinstance(kind, Flaw):
         return kind
-    about = ("previous_id", RejectCode.missing_user) if kind is Kind.alias else ("item_id", RejectCode.missing_item)
-    item_id = judge_id(*pick(record, mapping.names(about[0])), about[1])
+    item_id = _judge_about(record, mapping, kind)
     if isinstance(item_id, Flaw):
         return item_id
+    words = _judge_words(record, mapping) if kind in SPOKEN_KINDS else None
+    if isinstance(words, Flaw):
+        return words
     ts_ms = judge_time(*pick(record, mapping.names("ts_ms")), record_ms)
     if isinstance(ts_ms, Flaw):
         return ts_ms
@@ -78,7 +83,22 @@ def judge(record: Mapping[str, Any], mapping: InputMapping, record_ms: int) -> E
     if isinstance(event_id, Flaw):
         return event_id
     slate, slot = (pick(record, mapping.names(ours))[1] for ours in SLATE_FIELDS)
-    return Event(user_id, item_id, kind, ts_ms, value, event_id, slate_hash(slate), slate_slot(slot))
+    return Event(user_id, item_id, kind, ts_ms, value, event_id, slate_hash(slate), slate_slot(slot), words)
+
+
+def _judge_about(record: Mapping[str, Any], mapping: InputMapping, kind: Kind) -> str | Flaw:
+    """Return what stands in the place of the event's item."""
+    if kind in SPOKEN_KINDS:
+        return ""
+    ours, missing = "item_id", RejectCode.missing_item
+    if kind is Kind.alias:
+        ours, missing = "previous_id", RejectCode.missing_user
+    return judge_id(*pick(record, mapping.names(ours)), missing)
+
+
+def _judge_words(record: Mapping[str, Any], mapping: InputMapping) -> Utterance | Flaw | None:
+    _, context = pick(record, mapping.names("context"))
+    return judge_utterance(*pick(record, mapping.names("vector")), context)
 
 
 def judge_id(name: str, value: Any, missing: RejectCode) -> str | Flaw:

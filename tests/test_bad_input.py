@@ -88,7 +88,7 @@ BAD: dict[str, tuple[bytes | None, str]] = {
     "a negative time": (event(ts_ms=-5), "negative_timestamp"),
     "a time that is text": (event(ts_ms="yesterday"), "wrong_type"),
     "an unknown kind": (event(kind="teleport"), "unknown_kind"),
-    "a kind about no item": (event(kind="query"), "unsupported_kind"),
+    "a kind about no item": (event(kind="merge"), "unsupported_kind"),
 }
 """What is sent, by a name for people, and the code it must be put aside under."""
 

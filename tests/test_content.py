@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from contents import ids_of, tell, vectors_of
 from logs import chunk_of, columns_of, random_log
 from numpy.typing import NDArray
 
@@ -14,30 +15,12 @@ from millstream.online_learning.content import FEW, FRESH, PLACES, like, likenes
 from millstream.online_learning.popularity import EVENTS
 from millstream.online_learning.step import Step
 from millstream.online_learning.why import why
-from millstream.schemas.columns import InteractionColumns, catalogue_chunk, vectors_chunk
-from millstream.schemas.item_vectors import CONTENT, quantise
+from millstream.schemas.columns import InteractionColumns, catalogue_chunk
+from millstream.schemas.item_vectors import CONTENT
 from millstream.schemas.records import Item
 
 CONFIG = LearningConfig(max_users=200, max_items=300, first_trained=0)
 USERS, ITEMS = 40, 30
-
-
-def vectors_of(groups: NDArray[np.int64], seed: int = 1) -> NDArray[np.float32]:
-    """A vector of length 1 an item: those of a group lie near each other."""
-    rng = np.random.default_rng(seed)
-    middles = rng.normal(size=(int(groups.max()) + 1, CONTENT))
-    drawn = middles[groups] + 0.5 * rng.normal(size=(len(groups), CONTENT))
-    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), np.float32)
-
-
-def tell(step: Step, ids: list[str], vectors: NDArray[np.float32], start: int = 0) -> None:
-    coded = [quantise(vector) for vector in vectors]
-    scales = np.array([scale for _, scale in coded], np.float32)
-    step.apply(vectors_chunk(ids, np.array([each for each, _ in coded]), scales, start=start))
-
-
-def ids_of(count: int, prefix: str = "i") -> list[str]:
-    return [f"{prefix}{number}" for number in range(count)]
 
 
 @pytest.fixture

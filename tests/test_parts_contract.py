@@ -18,9 +18,11 @@ from millstream.online_learning.step import NOBODY, Step
 from millstream.schemas.columns import InteractionColumns, catalogue_chunk, vectors_chunk
 from millstream.schemas.item_vectors import CONTENT
 from millstream.schemas.records import Item, Kind
+from millstream.schemas.utterances import Utterances
 
 CAPPED = LearningConfig(
     max_users=50,
+    max_speakers=9,
     max_items=60,
     history_length=10,
     max_neighbours=16,
@@ -69,8 +71,8 @@ def log() -> InteractionColumns:
     log = random_log(1_200, users=80, items=90, seed=11)
     turn = np.arange(len(log)) % 20
     kinds = np.select(
-        [turn == 19, turn < 5, turn < 8, (turn >= 10) & (turn < 14)],
-        [Kind.dismiss, Kind.rating, Kind.purchase, Kind.impression],
+        [turn == 19, turn == 18, turn < 5, turn < 8, (turn >= 10) & (turn < 14)],
+        [Kind.dismiss, Kind.say, Kind.rating, Kind.purchase, Kind.impression],
         log.kinds,
     )
     # of a slate of four, the last is chosen
@@ -78,13 +80,19 @@ def log() -> InteractionColumns:
     log = replace(
         log,
         user_ids=[log.user_ids[row] for row in before.tolist()],
-        item_ids=[log.item_ids[row] for row in np.where(turn == 14, before, np.arange(len(log))).tolist()],
+        item_ids=[
+            "" if at % 20 == 18 else log.item_ids[row]
+            for at, row in enumerate(np.where(turn == 14, before, np.arange(len(log))).tolist())
+        ],
         slates=np.where((turn >= 10) & (turn < 15), 1 + np.arange(len(log)) // 20, 0).astype(np.uint32),
         slots=np.where((turn >= 10) & (turn < 14), turn - 10, -1).astype(np.int16),
     )
     event_ids = [f"e{number % 1_100}" if number % 2 else None for number in range(len(log))]
     values = np.where(turn < 4, 1.0 + turn, np.nan)
-    return replace(log, kinds=kinds.astype(np.int8), values=values, event_ids=event_ids)
+    spoken = np.flatnonzero(turn == 18)
+    drawn = np.random.default_rng(7).integers(-127, 128, (len(spoken), CONTENT)).astype(np.int8)
+    words = Utterances(spoken, drawn, np.full(len(spoken), 1e-3, np.float32), (spoken // 20 % 3).astype(np.int8))
+    return replace(log, kinds=kinds.astype(np.int8), values=values, event_ids=event_ids, words=words)
 
 
 @pytest.fixture(scope="module")

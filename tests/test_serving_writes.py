@@ -93,7 +93,7 @@ async def test_events_are_in_kafka_once_they_are_accepted(web: httpx.AsyncClient
         ({"user_id": "u\0", "item_id": "i"}, "bad_id"),
         ({"user_id": "u", "item_id": 1.5}, "wrong_type"),
         ({"user_id": "u", "item_id": "i", "kind": "stare"}, "unknown_kind"),
-        ({"user_id": "u", "item_id": "i", "kind": "query"}, "unsupported_kind"),
+        ({"user_id": "u", "item_id": "i", "kind": "merge"}, "unsupported_kind"),
         ({"user_id": "u", "item_id": "i", "ts_ms": 1_700_000_000}, "timestamp_in_seconds"),
         ({"user_id": "u", "item_id": "i", "ts_ms": 1_700_000_000_000_000}, "timestamp_ahead"),
         ({"user_id": "u", "item_id": "i", "value": -1}, "negative_value"),

@@ -25,6 +25,7 @@ from millstream.online_learning.neighbours import walk_neighbours
 from millstream.online_learning.popularity import EVENTS
 from millstream.online_learning.ranking import Bench, Model, bar_unwanted, bench, describe_items, score_items
 from millstream.online_learning.ratings import rate, rating_weight
+from millstream.online_learning.said import wish
 from millstream.online_learning.scratch import begin
 from millstream.online_learning.second_order import walk_second
 from millstream.online_learning.shortlist import FULL, MOST_OWN, shortlist
@@ -76,7 +77,8 @@ def rank_as_far_as(
     bar_unwanted(m, s, user, now_ms, exclude)
     pool(m.interest, h, user, now_ms, s.pooled)
     like(m.content, h, user, s.liking)
-    n = shortlist(s, h, m.popularity, m.recency, m.interest, m.content, m.availability, user, not exclude, FULL)
+    wish(m.said, m.content, h, user, now_ms, s.liking)
+    n = shortlist(s, h, m.popularity, m.recency, m.interest, m.content, m.said, m.availability, user, not exclude, FULL)
     if last < SIGNALS:
         return n
     own = 0 if exclude else min(h.held[user], MOST_OWN[FULL])
