@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-_RANGE = re.compile(
-    r"\s*(\*|[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*)\s*(?:;\s*q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?"
-)
+TAG = r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*"
+"""A language range such as `de` or `pt-BR`, as a regular expression."""
+_QUALITY = r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?"
+_RANGE = re.compile(rf"\s*(\*|{TAG})\s*(?:;\s*[qQ]\s*=\s*({_QUALITY})\s*)?")
 _MOST_RANGES = 32
 """Looked at, of a header: browsers send a handful."""
 
