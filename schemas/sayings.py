@@ -48,8 +48,8 @@ SAYINGS: Mapping[str, Sayings] = {
         ),
         of={
             "together": _saying(
-                "choose chosen pick picked together alongside paired pairs",
-                "often frequently people who others chose usually well goes along",
+                "choose chosen chose picked together alongside paired pairs",
+                "often frequently people who others usually well goes along",
             ),
             "content": _saying(
                 "like similar description story theme subject spirit vein reminiscent resembles",
@@ -75,8 +75,8 @@ SAYINGS: Mapping[str, Sayings] = {
         ),
         of={
             "together": _saying(
-                "gewählt wählen ausgesucht ausgewählt zusammen gemeinsam",
-                "oft häufig wird werden wurde wer andere anderen leute menschen wählt gern",
+                "gewählt wählen wählt ausgesucht ausgewählt zusammen gemeinsam",
+                "oft häufig wird werden wurde wer andere anderen leute menschen gern",
             ),
             "content": _saying(
                 "ähnlich ähnelt erinnert beschreibung geschichte thema handlung erzählt klingt wie",
@@ -103,8 +103,8 @@ SAYINGS: Mapping[str, Sayings] = {
         ),
         of={
             "together": _saying(
-                "choisi choisie choisis choisies ensemble",
-                "souvent fréquemment ceux ont autres on gens personnes choisit",
+                "choisi choisie choisis choisies choisit choisissent ensemble",
+                "souvent fréquemment ceux ont autres on gens personnes",
             ),
             "content": _saying(
                 "proche semblable similaire rappelle description histoire thème esprit récit ressemble comme",
