@@ -14,14 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from millstream.online_learning.config import CHOICES, MOST_SHARED_REPEATS, LearningConfig
 from millstream.schemas.mapping import InputMapping
-from millstream.schemas.records import Kind
 
+from .settings_serving import Section, Serve, Words
 from .wrong_settings import (
     CONFIG_VARIABLE,
     ENV_DELIMITER,
@@ -45,6 +45,7 @@ __all__ = [
     "Settings",
     "Snapshots",
     "Topics",
+    "Words",
     "Worker",
     "WrongSettings",
     "load_settings",
@@ -158,28 +159,10 @@ def _at_least_one(inputs: tuple[Input, ...]) -> tuple[Input, ...]:
     return inputs
 
 
-def _api_key(key: str) -> str:
-    if len(key) < 16 or not key.isascii() or not key.isprintable() or " " in key:
-        raise ValueError("an API key has at least 16 printable ASCII characters and no blank")
-    return key
-
-
-def _kind_name(name: str) -> str:
-    if name not in Kind.__members__:
-        raise ValueError(f"no kind is called {name!r}; ours: {', '.join(Kind.__members__)}")
-    return name
-
-
-KindName = Annotated[str, AfterValidator(_kind_name)]
-ApiKey = Annotated[str, AfterValidator(_api_key)]
 TopicName = Annotated[str, AfterValidator(_topic_name)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Kafka(_Section):
+class Kafka(Section):
     """Where the brokers are and who we are to them."""
 
     bootstrap_servers: Annotated[str, AfterValidator(_brokers)] = "127.0.0.1:9092"
@@ -190,7 +173,7 @@ class Kafka(_Section):
     """How long a worker may be silent until others take its roles over; within what the brokers allow."""
 
 
-class Redis(_Section):
+class Redis(Section):
     """Where lists are published."""
 
     url: Annotated[str, AfterValidator(_redis_url)] = "redis://127.0.0.1:6379/0"
@@ -207,15 +190,15 @@ class Redis(_Section):
         return without_password(self.url)
 
 
-class Input(_Section):
+class Input(Section):
     """One topic of events, and how its fields map onto ours."""
 
     topic: TopicName
     default_kind: str = "click"
     """The kind of an event that names none."""
-    fields: dict[str, str] = {}
+    fields: dict[str, str] = Field(default_factory=dict)
     """Our field name to theirs, where the common names do not already match, e.g. {user_id = "customer"}."""
-    kinds: dict[str, str] = {}
+    kinds: dict[str, str] = Field(default_factory=dict)
     """Their kind to ours, beyond the common ones."""
 
     @model_validator(mode="after")
@@ -224,7 +207,7 @@ class Input(_Section):
         return self
 
 
-class Topics(_Section):
+class Topics(Section):
     """Names and shapes of the topics we own."""
 
     items: TopicName = "items"
@@ -245,7 +228,7 @@ class Topics(_Section):
         return self.model_copy(update={name: f"{prefix}{topic}" for name, topic in names.items()})
 
 
-class Snapshots(_Section):
+class Snapshots(Section):
     """Where state is kept, and where to begin without it."""
 
     directory: Annotated[str, AfterValidator(_snapshot_address)] = "snapshots"
@@ -257,7 +240,7 @@ class Snapshots(_Section):
     """Where a worker without a snapshot begins: `earliest`, `latest`, or a time in ms since the epoch."""
 
 
-class Worker(_Section):
+class Worker(Section):
     """How the running loop behaves."""
 
     slice_ms: float = Field(default=10.0, gt=0)
@@ -272,7 +255,7 @@ class Worker(_Section):
     status_every_s: float = Field(default=0.25, gt=0)
 
 
-class Content(_Section):
+class Content(Section):
     """How `millstream encode` makes vectors of what items say."""
 
     encoder: str = Field(default="minilm", min_length=1)
@@ -280,34 +263,6 @@ class Content(_Section):
     threads: int = Field(default=1, ge=1)
     nice: int = Field(default=19, ge=0, le=19)
     """How far it gives way to other processes of the machine."""
-
-
-class Serve(_Section):
-    """How lists are served over HTTP."""
-
-    read_keys: tuple[ApiKey, ...] = ()
-    """API keys of those who may read lists."""
-    write_keys: tuple[ApiKey, ...] = ()
-    """Of those who may also send events."""
-    admin_keys: tuple[ApiKey, ...] = ()
-    """Of those who may also change and withdraw items. Without any key of the three, only loopback is served."""
-    rate_per_s: float = Field(default=1_000.0, ge=0)
-    """Requests a second of one key (without keys: of one address); 0: any number."""
-    max_body_bytes: int = Field(default=1_048_576, ge=1_024)
-    max_events: int = Field(default=1_000, ge=1)
-    """Events in one request."""
-    cors_origins: tuple[str, ...] = ()
-    """Web pages that may ask from a browser, as `https://shop.example`; `*`: any."""
-    static_items: tuple[str, ...] = ()
-    """What to show when there is no list at all, or Redis is away."""
-    cached: bool = False
-    """Whether lists stay in the serving process for as long as Redis says that they have not changed."""
-    hide_kinds: tuple[KindName, ...] = (Kind.hide.name,)
-    """Kinds of event that keep their item off the user's lists, as soon as they are accepted; `purchase` is another."""
-    write_timeout_s: float = Field(default=5.0, gt=0)
-    """How long an event may take to be acknowledged by Kafka before its sender is told to try again."""
-    wait_s: float = Field(default=2.0, gt=0)
-    """How long `wait=applied` waits for the refreshed lists."""
 
 
 class Settings(BaseSettings):
@@ -326,6 +281,7 @@ class Settings(BaseSettings):
     worker: Worker = Worker()
     content: Content = Content()
     serve: Serve = Serve()
+    words: Words = Words()
 
     @model_validator(mode="after")
     def _topics_do_not_meet(self) -> Settings:

@@ -120,8 +120,8 @@ def test_within_a_folder_imports_are_relative(folder: str) -> None:
 
 
 def test_the_reader_loads_only_what_a_serving_process_has() -> None:
-    """A web service that reads lists pays for redis and msgspec and nothing else."""
-    assert not _loaded_by("import millstream.streams.reader") & HEAVY
+    """A web service that reads lists, and says why in words, pays for redis and msgspec and nothing else."""
+    assert not _loaded_by("import millstream.streams.reader, millstream.schemas.words") & HEAVY
 
 
 def test_listing_the_commands_loads_none_of_them() -> None:

@@ -204,6 +204,15 @@ async def test_why_an_item_is_on_a_list_or_off_it(pipeline: Pipeline) -> None:
         assert why.place is not None
         assert why.score is not None
         assert sum(reason.contribution for reason in why.reasons) == pytest.approx(why.score, rel=1e-4)
+        assert why.words == ""
+        worded = await web.get("/v1/users/u1/why/i1", params={"words": "auto"}, headers={"Accept-Language": "de"})
+        assert worded.headers["content-language"] == "de"
+        in_words = WhyOut.model_validate_json(worded.text, strict=True).words
+        assert in_words
+        shown = await asyncio.to_thread(
+            CliRunner(env=pipeline.environment).invoke, main, ["why", "u1", "i1", "--words", "de", "--json"]
+        )
+        assert json.loads(shown.stdout)["words"] == in_words
         assert (await web.get("/v1/users/u1/why/nowhere")).json()["kept_off"] == ["unknown_item"]
         await web.delete("/v1/items/i2")
         await until(lambda: not holding(pipeline, "i2"))

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import redis
 from click.testing import CliRunner
+from endpoints import endpoint, says
 from kafka import KafkaProducer
 
 from millstream.agents.cli import COMMANDS, main
@@ -122,6 +124,30 @@ def test_doctor_refuses_an_input_that_is_not_keyed_by_user(runner: CliRunner, ka
     seen = runner.invoke(main, ["doctor"])
     assert seen.exit_code == 1
     assert "not keyed by user: events of 'ann' are in partitions 1 and 2" in seen.output
+
+
+def test_doctor_asks_the_endpoint_for_words_once(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one it says that templates do it; one that does not answer is wrong, one that lies is worth knowing."""
+
+    def found() -> dict[str, object]:
+        findings = json.loads(runner.invoke(main, ["doctor", "--json"]).output.splitlines()[-1])["findings"]
+        return next(each for each in findings if each["what"] == "words")
+
+    assert found() == {"what": "words", "ok": True, "detail": ANY, "remedy": ""}
+    assert "templates, in en, de" in str(found()["detail"])
+    monkeypatch.setenv("MILLSTREAM_WORDS__MODEL", "m")
+    monkeypatch.setenv("MILLSTREAM_WORDS__API_KEY", "the-secret-key")
+    with endpoint() as fake:
+        monkeypatch.setenv("MILLSTREAM_WORDS__ENDPOINT", fake.url)
+        fake.answering = says("Often chosen together with “A teapot”.")
+        assert found()["ok"] is True
+        assert "s, 100 tokens: Often chosen together with “A teapot”" in str(found()["detail"])
+        fake.answering = says("The best tea")
+        assert (found()["ok"], "would be refused (title)" in str(found()["detail"])) == (None, True)
+        fake.answering = lambda asked: (401, b"")
+        assert (found()["ok"], "HTTP 401" in str(found()["detail"])) == (False, True)
+    assert found()["ok"] is False
+    assert "the-secret-key" not in runner.invoke(main, ["doctor"]).output
 
 
 def test_doctor_prints_no_password(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:

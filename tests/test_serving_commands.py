@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from millstream.agents.cli import main
 from millstream.agents.commands.recommend import age
-from millstream.schemas.records import Reason, ScoredItem, Slate, Version
+from millstream.schemas.records import Item, Reason, ScoredItem, Slate, Version
 from millstream.schemas.slates import encode_slate
+from millstream.streams.catalogue_hash import catalogue_key, encode_item
 from millstream.streams.local_process import free_ports
 from millstream.streams.redis_connection import connect
 from millstream.streams.redis_topic import RedisTopic
@@ -75,6 +77,34 @@ def test_recommend_json_is_the_answer(lists: None) -> None:
     answer = json.loads(CliRunner().invoke(main, ["recommend", "u", "--json"]).stdout.splitlines()[-1])
     assert [item["item_id"] for item in answer["items"]] == ["a", "b", "c"]
     assert (answer["user_id"], answer["fallback"], answer["version"]["position"]) == ("u", None, 2)
+
+
+def test_recommend_says_why_in_words(redis_url: str, prefix: str) -> None:
+    """By titles of the catalogue, not by the parts of the score; English where no known language is named."""
+
+    async def fill() -> None:
+        own = ScoredItem("a", 2.0, (Reason("together", 2.0, "x"),))
+        many = ScoredItem("p", 2.0, (Reason("popular", 2.0),))
+        async with connect(redis_url) as client:
+            topic = RedisTopic(client, prefix=prefix, ttl_s=60, feed_length=100)
+            slates = [structs.replace(slate("u", 2), items=(own,)), structs.replace(slate("", 2), items=(many,))]
+            await topic.publish([encode_slate(each) for each in slates])
+            value = encode_item(Item(item_id="x", title="[Alien]"))
+            await client.hset(catalogue_key(prefix), "x", value)  # type: ignore[misc]  # typed for both clients
+
+    asyncio.run(fill())
+    for arguments, said in (
+        (["u", "--words", "de"], "Oft zusammen mit „[Alien]“ gewählt"),
+        (["u", "--words"], "Often chosen with “[Alien]”"),
+        (["u", "--words", "tlh"], "Often chosen with “[Alien]”"),
+        (["stranger", "--words", "fr"], "Populaire en ce moment"),
+    ):
+        shown = CliRunner().invoke(main, ["recommend", *arguments])
+        assert shown.exit_code == 0, shown.output
+        assert said in shown.output
+        assert "together" not in shown.output
+        answer = json.loads(CliRunner().invoke(main, ["recommend", *arguments, "--json"]).stdout.splitlines()[-1])
+        assert [item["words"] for item in answer["items"]] == [said]
 
 
 def test_recommend_says_what_stands_in(lists: None) -> None:

@@ -75,6 +75,26 @@ def test_every_wrong_setting_is_named_as_it_was_written(folder: Path, monkeypatc
     ]
 
 
+def test_an_endpoint_is_an_address_with_a_model_and_its_key_is_told_nowhere(folder: Path) -> None:
+    """What is wrong with the section [words] is named without the key that stands in it."""
+    (folder / "millstream.toml").write_text(
+        '[words]\nendpoint = "https://me:pw@host/v1"\napi_key = 7\nmax_tokens = 1\nurl = "x"\n'
+    )
+    assert sorted(lines()) == [
+        "millstream.toml: words.api_key: must be a valid string",
+        "millstream.toml: words.endpoint = 'https://me:***@host/v1': "
+        "must be http:// or https:// and a host, as https://HOST/v1",
+        "millstream.toml: words.max_tokens = 1: must be greater than or equal to 16",
+        "millstream.toml: words.url = 'x': no such setting; did you mean redis.url?",
+    ]
+    (folder / "millstream.toml").write_text('[words]\nendpoint = "http://host/v1/"\napi_key = "the-secret"\n')
+    assert lines() == ["millstream.toml: words.model = '': an endpoint needs the name of a model"]
+    settings = load_settings(words={"model": "m"})
+    assert settings.words.endpoint == "http://host/v1"
+    assert settings.words.api_key.get_secret_value() == "the-secret"
+    assert "the-secret" not in repr(settings)
+
+
 @pytest.mark.parametrize(
     ("name", "line"),
     [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from rich.markup import escape
 from millstream.agents.encoders import missing_packages
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.snapshot_store import Folder
+from millstream.schemas.phrases import LANGUAGES
 from millstream.streams.kafka_jars import missing_programs
 from millstream.streams.kafka_probe import answering_broker
 from millstream.streams.keying import spread_users
@@ -74,7 +77,7 @@ def examine() -> tuple[list[Finding], tuple[PartitionLag, ...]]:
     except WrongSettings as error:
         return [Finding("settings", False, str(error), f"mend them in {file} or in MILLSTREAM_* variables")], ()
     source = file if Path(file).is_file() else f"defaults and MILLSTREAM_* variables (there is no {file})"
-    findings = [Finding("settings", True, source), _redis(settings), _snapshots(settings), _text()]
+    findings = [Finding("settings", True, source), _redis(settings), _snapshots(settings), _text(), _words(settings)]
     if answering_broker(settings.kafka.bootstrap_servers, within_s=_ANSWER_WITHIN_S) is None:
         findings.append(
             Finding(
@@ -166,6 +169,28 @@ def _text() -> Finding:
             "pip install 'millstream[text]', then run `millstream encode` beside the worker",
         )
     return Finding("text", True, "encoders are installed; `millstream encode` makes vectors of what items say")
+
+
+def _words(settings: Settings) -> Finding:
+    """Who puts reasons into words; an endpoint is asked one question, as any other, which costs what one costs."""
+    words = settings.words
+    if not words.endpoint:
+        return Finding("words", True, f"reasons are put into words by templates, in {', '.join(LANGUAGES)}")
+    from millstream.streams.words_endpoint import EndpointFailed, tried  # an HTTP client, which few need
+
+    began_s = time.monotonic()
+    try:
+        reply, flaw = asyncio.run(tried(words))
+    except EndpointFailed as error:
+        remedy = "see words.endpoint, words.model and words.api_key; until it answers, templates are said"
+        return Finding("words", False, str(error), remedy)
+    took = f"{words.endpoint} answers for {words.model} in {time.monotonic() - began_s:.1f} s"
+    spent = f", {reply.tokens} tokens" if reply.tokens is not None else ""
+    if flaw is None:
+        return Finding("words", True, f"{took}{spent}: {reply.phrasing}")
+    return Finding(
+        "words", None, f"{took}{spent}, but what it says would be refused ({flaw}): {reply.phrasing[:200]!r}"
+    )
 
 
 def _local_broker() -> Iterator[Finding]:

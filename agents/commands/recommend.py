@@ -8,12 +8,15 @@ from typing import Any
 import click
 import orjson
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from millstream.agents.errors import Problem
+from millstream.agents.words_option import in_words, sentences_of, with_words
 from millstream.schemas.records import ScoredItem, Version
 from millstream.streams.answer import Answer
 from millstream.streams.reader import Reader
+from millstream.streams.redis_keys import POPULAR
 from millstream.streams.settings import Settings, load_settings
 from millstream.streams.slate_json import answer_json, slate_json
 
@@ -38,8 +41,9 @@ class Past(click.ParamType):
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many items.")
 @click.option("--list", "list_name", default="main", show_default=True, help="Which of the user's lists.")
 @click.option("--at", type=Past(), help="What was shown at a position of the user's partition, or by a version.")
+@in_words
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(user: str, k: int, list_name: str, at: int | Version | None, as_json: bool) -> None:
+def command(user: str, k: int, list_name: str, at: int | Version | None, words: str | None, as_json: bool) -> None:
     """Show USER's list: what is on it, why each item is, and how old it is.
 
     Someone without a list of their own gets the popular one, as any serving process would. With --at it is a list of
@@ -49,12 +53,13 @@ def command(user: str, k: int, list_name: str, at: int | Version | None, as_json
     \b
     Examples:
       millstream recommend 42 -k 5
+      millstream recommend 42 --words de
       millstream recommend 42 --at 1842
       millstream recommend 42 --at 1.1842.5530 --json
     """
     settings = load_settings()
     if at is not None:
-        _show_past(settings, user, k, list_name, at, as_json)
+        _show_past(settings, user, k, list_name, at, words, as_json)
         return
     try:
         with Reader(settings.redis.url, settings.redis.prefix, timeout_s=_TIMEOUT_S) as reader:
@@ -66,15 +71,19 @@ def command(user: str, k: int, list_name: str, at: int | Version | None, as_json
             f"Redis at {settings.redis.shown_url} does not answer; start one (`millstream up`) or name another in "
             "MILLSTREAM_REDIS__URL"
         )
+    everybodys = answer.user_id == POPULAR or answer.fallback == "popular"
+    said = words and sentences_of(settings, answer.items, words, everybodys=everybodys)
     if as_json:
-        click.echo(orjson.dumps(answer_json(answer)))
+        click.echo(orjson.dumps(with_words(answer_json(answer), said)))
     else:
         click.echo(headline(answer))
         if answer.items:
-            Console().print(items_table(answer.items))
+            Console().print(items_table(answer.items, said=said))
 
 
-def _show_past(settings: Settings, user: str, k: int, list_name: str, at: int | Version, as_json: bool) -> None:
+def _show_past(
+    settings: Settings, user: str, k: int, list_name: str, at: int | Version, words: str | None, as_json: bool
+) -> None:
     # imported here: it loads the learner, which the list of now does without
     from millstream.agents.evaluate_progress import counting
     from millstream.agents.served import served
@@ -86,14 +95,17 @@ def _show_past(settings: Settings, user: str, k: int, list_name: str, at: int | 
     with counting("folding") as on_progress:
         found = served(settings, store, user, at, list_name=list_name, on_progress=on_progress)
     slate = found.slate
+    items = slate.items[:k]
+    said = words and sentences_of(settings, items, words, everybodys=user == POPULAR)
     if as_json:
         past = slate_json(slate)
         past["items"] = past["items"][:k]
+        with_words(past, said)
         click.echo(orjson.dumps({**past, "since": found.since, "events": found.events}))
         return
     since = found.since or "the beginning of the log"
     click.echo(f"list {slate.list!r} of user {user!r}, {slate.slate_id}: from {since} and {found.events:,} events")
-    Console().print(items_table(slate.items[:k]))
+    Console().print(items_table(items, said=said))
 
 
 def headline(answer: Answer) -> str:
@@ -115,8 +127,8 @@ def age(age_ms: int) -> str:
     return f"{age_ms / 86_400_000:.0f} days"
 
 
-def items_table(items: Sequence[ScoredItem], first: int | None = 1) -> Table:
-    """Return items with their scores and reasons, numbered from `first` on, or not at all."""
+def items_table(items: Sequence[ScoredItem], first: int | None = 1, said: Sequence[str] | None = None) -> Table:
+    """Return items with their scores and reasons, or with what is said of them; numbered from `first` on, or not."""
     table = Table(box=None, pad_edge=False)
     table.add_column("", justify="right")
     table.add_column("item")
@@ -128,5 +140,7 @@ def items_table(items: Sequence[ScoredItem], first: int | None = 1) -> Table:
             f"{reason.signal} {reason.contribution:+.3g}" + (f" ({reason.evidence})" if reason.evidence else "")
             for reason in reasons
         )
-        table.add_row("" if first is None else str(place), item.item_id, f"{item.score:.4g}", why)
+        if said is not None:
+            why = said[place - (first or 0)]
+        table.add_row("" if first is None else str(place), escape(item.item_id), f"{item.score:.4g}", escape(why))
     return table

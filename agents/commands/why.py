@@ -8,6 +8,7 @@ import click
 import orjson
 from rich.console import Console
 
+from millstream.agents.words_option import in_words, sentences_of
 from millstream.schemas.questions import KeptOff, WhyAnswer
 from millstream.streams.asking import Asking
 from millstream.streams.settings import load_settings
@@ -31,8 +32,9 @@ _SAID: dict[KeptOff, str] = {
 @click.argument("user")
 @click.argument("item")
 @click.option("--list", "list_name", default="main", show_default=True, help="Which of the user's lists.")
+@in_words
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(user: str, item: str, list_name: str, as_json: bool) -> None:
+def command(user: str, item: str, list_name: str, words: str | None, as_json: bool) -> None:
     """Say where ITEM stands for USER as of now: its place, its score, what makes it up, and what keeps it off.
 
     The worker that makes the user's lists answers. An item that is kept off is scored all the same, as if it were not.
@@ -40,6 +42,7 @@ def command(user: str, item: str, list_name: str, as_json: bool) -> None:
     \b
     Examples:
       millstream why 42 1196
+      millstream why 42 1196 --words
       millstream why 42 1196 --json
     """
     settings = load_settings()
@@ -47,12 +50,14 @@ def command(user: str, item: str, list_name: str, as_json: bool) -> None:
     if list_name not in lists:
         raise click.UsageError(f"no list {list_name!r} is made; the lists are {', '.join(lists)}")
     answer = asyncio.run(_asked(settings.redis.url, settings.redis.prefix, user, item, list_name))
+    said = sentences_of(settings, [answer.item], words) if words and answer.item is not None else None
     if as_json:
-        click.echo(orjson.dumps(why_json(user, item, list_name, answer)))
+        found = why_json(user, item, list_name, answer)
+        click.echo(orjson.dumps(found if said is None else found | {"words": said[0]}))
         return
     click.echo(headline(user, item, answer))
     if answer.item is not None:
-        Console().print(items_table([answer.item], first=None))
+        Console().print(items_table([answer.item], first=None, said=said))
 
 
 async def _asked(url: str, prefix: str, user: str, item: str, list_name: str) -> WhyAnswer:

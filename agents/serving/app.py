@@ -14,10 +14,12 @@ from starlette.types import ASGIApp
 from millstream.streams.acked_producer import AckedProducer
 from millstream.streams.asking import Asking
 from millstream.streams.kept_off import KeptOff
+from millstream.streams.kept_words import KeptWords
 from millstream.streams.pointers import PointerFeed
 from millstream.streams.reader import AsyncReader
 from millstream.streams.redis_connection import connect
-from millstream.streams.settings import Settings
+from millstream.streams.settings import Settings, Words
+from millstream.streams.words_endpoint import WordsEndpoint
 
 from .applied import AppliedPositions
 from .event_writer import EventWriter
@@ -28,6 +30,7 @@ from .item_records import ItemRecords
 from .items import items
 from .keys import ApiKeys
 from .metrics import Metrics
+from .phrasing import Phrasing
 from .quick import Quick
 from .rate import RateLimit
 from .reads import reads
@@ -35,6 +38,7 @@ from .refused import say_no_alike
 from .state import state
 from .stream import stream
 from .why import why
+from .worded import Worded
 
 _CHANGE_TIMEOUT_S = 1.0
 
@@ -62,6 +66,9 @@ class Serving:
         kept_off = KeptOff(self._changes, prefix=prefix, rule_ttl_s=settings.redis.list_ttl_s)
         self._applied = AppliedPositions(self._changes, prefix)
         self._asking = Asking(url, prefix)
+        self._kept_words = KeptWords(url, prefix)
+        self._phrasing = self._phrased(settings.words)
+        worded = Worded(self._kept_words, self.metrics, self._phrasing)
         api = FastAPI(
             title="Millstream",
             summary="Fresh top-k recommendations: read them, follow them, send what people do.",
@@ -70,8 +77,8 @@ class Serving:
             redirect_slashes=False,
         )
         say_no_alike(api)
-        api.include_router(reads(self._reader, self.metrics))
-        api.include_router(why(self._asking, settings.learning.lists))
+        api.include_router(reads(self._reader, worded, self.metrics))
+        api.include_router(why(self._asking, settings.learning.lists, worded))
         api.include_router(stream(self._hub, self._reader, self.metrics, self.ending))
         api.include_router(
             interactions(
@@ -106,6 +113,15 @@ class Serving:
                 max_age=3_600,
             )
 
+    def _phrased(self, words: Words) -> Phrasing | None:
+        """Return who asks the endpoint of the settings for better words, if there is one."""
+        if not words.endpoint:
+            return None
+        phrasing = Phrasing(words, WordsEndpoint(words), self._kept_words, self.metrics)
+        self.metrics.gauge("words_waiting", "Reasons in line for the endpoint.", lambda: phrasing.waiting)
+        self.metrics.gauge("words_lost", "1 while the endpoint does not answer.", lambda: float(phrasing.is_lost))
+        return phrasing
+
     def _measure(self) -> None:
         reader, metrics = self._reader, self.metrics
         metrics.gauge("redis_reads", "MGETs so far; reads that come together share one.", lambda: reader.round_trips)
@@ -123,6 +139,9 @@ class Serving:
         await self._hub.close()
         await self._applied.close()
         await self._asking.close()
+        if self._phrasing is not None:
+            await self._phrasing.close()
+        await self._kept_words.close()
         await self._events.close()
         await self._items.close()
         await self._reader.close()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from millstream.schemas.phrasing import Flaw
 from millstream.streams.answer import Answer, Fallback
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
@@ -31,6 +32,9 @@ class Metrics:
         self._answers = self._counter("answers", "Lists answered, by what stood in.", ("fallback",))
         self._withheld = self._counter("withheld_items", "Items kept off answers by rules and withdrawals.")
         self._events = self._counter("http_events", "Events sent to us, by verdict.", ("verdict",))
+        self._words = self._counter("words", "Sentences for people, by who put them so.", ("source",))
+        self._words_asked = self._counter("words_asked", "Reasons for an endpoint, by what came of them.", ("outcome",))
+        self._words_tokens = self._counter("words_tokens", "Tokens that the endpoint took, in and out.")
         self._streams = Gauge("stream_readers", "Open event streams.", **self._ours)
         self._counted: dict[tuple[str, str, int], Counter] = {}
         self._timed: dict[str, Histogram] = {}
@@ -65,6 +69,18 @@ class Metrics:
         """Count events by what became of them."""
         if n:
             self._events.labels(verdict).inc(n)
+
+    def worded(self, source: Literal["template", "endpoint"]) -> None:
+        """Count a sentence that was answered."""
+        self._words.labels(source).inc()
+
+    def asked(self, outcome: Flaw | Literal["kept", "failed", "dropped", "limited"]) -> None:
+        """Count a reason for the endpoint: kept, dropped, held back, not answered, or refused by its flaw."""
+        self._words_asked.labels(outcome).inc()
+
+    def tokens(self, n: int) -> None:
+        """Count what the endpoint took."""
+        self._words_tokens.inc(n)
 
     def stream(self, by: int) -> None:
         """Count a stream that opens (1) or closes (-1)."""

@@ -11,12 +11,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from millstream.schemas.languages import TAG
 from millstream.schemas.questions import KeptOff
 
 MAX_K = 1_000
 MAX_EXCLUDED = 1_000
 MAX_EXCLUDED_IN_URL = 100
 MAX_USERS = 200
+AUTO = "auto"
+LANGUAGE = rf"^({AUTO}|{TAG})$"
+"""How a language is asked for: by its tag, or as the header Accept-Language says."""
+MOST_LANGUAGE = 64
 
 ItemIds = Annotated[list[str], Field(max_length=MAX_EXCLUDED)]
 UserIds = Annotated[
@@ -62,6 +67,7 @@ class ItemOut(BaseModel):
     score: float
     reasons: list[ReasonOut]
     propensity: float | None
+    words: str = Field(default="", description="Where `words=` asks for it: a sentence for people. Plain text.")
 
 
 class VersionOut(BaseModel):
@@ -137,6 +143,7 @@ class WhyOut(BaseModel):
     reasons: Sequence[ReasonOut] = Field(description="They sum to the score, whether or not it is a candidate.")
     version: VersionOut = Field(description="That a list made at the same moment would have.")
     as_of_ms: int
+    words: str = Field(default="", description="Where `words=` asks for it: a sentence for people. Plain text.")
 
 
 class BatchIn(BaseModel):
@@ -148,6 +155,7 @@ class BatchIn(BaseModel):
     k: Annotated[int, Field(ge=1, le=MAX_K, strict=True)] = 10
     exclude: ItemIds = []
     list: Annotated[str, Field(pattern="^[^:]+$", max_length=256)] = "main"
+    words: Annotated[str | None, Field(pattern=LANGUAGE, max_length=MOST_LANGUAGE)] = None
 
 
 class BatchOut(BaseModel):

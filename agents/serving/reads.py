@@ -10,16 +10,16 @@ from pydantic import ValidationError
 
 from millstream.schemas.rejects import Flaw, RejectCode
 from millstream.schemas.rules import judge_id
-from millstream.streams.answer import NOTHING
+from millstream.streams.answer import NOTHING, Answer
 from millstream.streams.reader import AsyncReader
 from millstream.streams.redis_keys import POPULAR
-from millstream.streams.slate_json import answer_json
 
 from . import ids as _ids  # noqa: F401  # so that paths may say {user:id}
 from .bodies import body_of, json_body
 from .metrics import Metrics
 from .models import MAX_EXCLUDED_IN_URL, MAX_K, BatchIn, BatchOut, ListOut, refusals
 from .refused import JSON, Refused
+from .worded import Accepted, InWords, Worded, headers_of, language_of
 
 K = Annotated[int, Query(ge=1, le=MAX_K, description="How many items at most.")]
 ListName = Annotated[str, Query(pattern="^[^:]+$", max_length=256, description="Which list.")]
@@ -34,13 +34,19 @@ Item = Annotated[str, Path(min_length=1, max_length=256, description="The item's
 User = Annotated[str, Path(min_length=1, max_length=256, description="The user's id.")]
 
 
-def reads(reader: AsyncReader, metrics: Metrics) -> APIRouter:
-    """Return the routes over `reader`."""
+def reads(reader: AsyncReader, worded: Worded, metrics: Metrics) -> APIRouter:
+    """Return the routes over `reader`; `worded` says why in words."""
     router = APIRouter(tags=["read"])
 
     @router.get("/v1/users/{user:id}/recommendations", response_model=ListOut, responses=refusals(422))
     async def recommendations(
-        user: User, k: K = 10, list: ListName = "main", exclude: Exclude = None, category: Category = None
+        user: User,
+        k: K = 10,
+        list: ListName = "main",
+        exclude: Exclude = None,
+        category: Category = None,
+        words: InWords = None,
+        accepted: Accepted = None,
     ) -> Response:
         """Return the user's list; without one of theirs, the popular one. Answers in time even while Redis is away.
 
@@ -52,8 +58,7 @@ def reads(reader: AsyncReader, metrics: Metrics) -> APIRouter:
             answer = await reader.top_in(checked_category(category), user, k, name, without)
         else:
             answer = await reader.top(user, k, name, without)
-        metrics.answer(answer)
-        return Response(orjson.dumps(answer_json(answer)), media_type=JSON)
+        return await answered(answer, words, accepted)
 
     @router.post(
         "/v1/recommendations",
@@ -61,7 +66,7 @@ def reads(reader: AsyncReader, metrics: Metrics) -> APIRouter:
         responses=refusals(400, 413, 415, 422),
         openapi_extra={"requestBody": body_of(BatchIn)},
     )
-    async def batch(request: Request) -> Response:
+    async def batch(request: Request, accepted: Accepted = None) -> Response:
         """Return the lists of several users, in their order, read at once."""
         try:
             asked = BatchIn.model_validate(await json_body(request))
@@ -76,11 +81,19 @@ def reads(reader: AsyncReader, metrics: Metrics) -> APIRouter:
         )
         for answer in answers:
             metrics.answer(answer)
-        return Response(orjson.dumps({"answers": [answer_json(answer) for answer in answers]}), media_type=JSON)
+        language = language_of(asked.words, accepted)
+        lists = await worded.lists_json(answers, language)
+        headers = headers_of(asked.words, language)
+        return Response(orjson.dumps({"answers": lists}), headers=headers, media_type=JSON)
 
     @router.get("/v1/popular", response_model=ListOut, responses=refusals(422))
     async def popular(
-        k: K = 10, list: ListName = "main", exclude: Exclude = None, category: Category = None
+        k: K = 10,
+        list: ListName = "main",
+        exclude: Exclude = None,
+        category: Category = None,
+        words: InWords = None,
+        accepted: Accepted = None,
     ) -> Response:
         """Return the popular list, of all items or of a category: what somebody is shown nothing is known about."""
         name, without = checked_list(list), frozenset(exclude) if exclude else NOTHING
@@ -88,19 +101,25 @@ def reads(reader: AsyncReader, metrics: Metrics) -> APIRouter:
             answer = await reader.top_in(checked_category(category), POPULAR, k, name, without)
         else:
             answer = await reader.top(POPULAR, k, name, without)
-        metrics.answer(answer)
-        return Response(orjson.dumps(answer_json(answer)), media_type=JSON)
+        return await answered(answer, words, accepted)
 
     @router.get("/v1/items/{item:id}/similar", response_model=ListOut, responses=refusals(422))
-    async def similar(item: Item, k: K = 10, exclude: Exclude = None) -> Response:
+    async def similar(
+        item: Item, k: K = 10, exclude: Exclude = None, words: InWords = None, accepted: Accepted = None
+    ) -> Response:
         """Return what users of this item chose besides, refreshed within seconds; the item's id stands as `user_id`.
 
         Without a list of the item's, the popular one.
         """
         checked_id(item, "path.item", RejectCode.missing_item)
         answer = await reader.similar(item, k, frozenset(exclude) if exclude else NOTHING)
+        return await answered(answer, words, accepted)
+
+    async def answered(answer: Answer, words: str | None, accepted: str | None) -> Response:
         metrics.answer(answer)
-        return Response(orjson.dumps(answer_json(answer)), media_type=JSON)
+        language = language_of(words, accepted)
+        (found,) = await worded.lists_json([answer], language)
+        return Response(orjson.dumps(found), headers=headers_of(words, language), media_type=JSON)
 
     return router
 
