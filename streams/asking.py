@@ -33,6 +33,8 @@ from .redis_connection import connect, host_of
 from .redis_keys import question_channel, reply_key, words_channel
 
 _MARGIN_S = 1.0
+_INSTEAD_WITHIN_S = 0.1
+"""How long to wait for what only stands in for something else."""
 Answered = TypeVar("Answered", bound=msgspec.Struct)
 
 
@@ -102,11 +104,13 @@ class Asking:
         )
         return msgspec.json.decode(reply, type=answer)
 
-    async def _of_words(self, question: Callable[[str], WordQuestion], answer: type[Answered]) -> Answered:
+    async def _of_words(
+        self, question: Callable[[str], WordQuestion], answer: type[Answered], within_s: float | None = None
+    ) -> Answered:
         reply = await self._reply(
             words_channel(self._prefix),
             question,
-            self._within_s,
+            self._within_s if within_s is None else within_s,
             nobody="nobody is running that understands texts; start `millstream understand`",
             silence="`millstream understand` has not answered within {:g} s; it may be overloaded, ask again",
         )

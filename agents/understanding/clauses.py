@@ -14,18 +14,14 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .words import folded
+from .words import folded, word_set
 
 _TOKEN = re.compile(r"(?:[dlnjscmt]|qu)['’](?=\w)|[^\W_]+(?:['’-][^\W_]+)*|[,;.!?:()]+", re.IGNORECASE)
 """A word, a French one before an apostrophe, or marks."""
 _BREAKS = set(",;.!?:()")
 
 
-def _set(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_TURN_AWAY = _set(
+_TURN_AWAY = word_set(
     "less fewer not no non without except excluding nothing never avoid hate dislike skip nor minus "
     "don't dont doesn't doesnt didn't isn't isnt wasn't won't can't cant cannot "
     "weniger nicht kein keine keinen keinem keiner keines ohne nie niemals statt anstatt ausser nichts hasse "
@@ -39,16 +35,16 @@ _TURN_AWAY_PAIRS = frozenset(
         ("en", "lugar"), ("en", "vez"), ("harto", "de"), ("harta", "de"), ("cansado", "de"), ("cansada", "de"),
     }
 )  # fmt: skip
-_TURN_TO = _set(
+_TURN_TO = word_set(
     "more want prefer love only show give some something anything please rather instead "
     "mehr lieber gern gerne nur zeig zeige etwas bitte stattdessen dafur "
     "plus plutot seulement veux voudrais aime prefere montre quelque chose "
     "mas quiero prefiero solo solamente muestra algo gusta gustan"
 )
-_TURN_BACK = _set("but however though aber sondern jedoch doch mais cependant pero sino")
-_OR = _set("or nor oder noch ou ni o u")
-_AND = _set("and und et y e")
-_EMPTY = _set(
+_TURN_BACK = word_set("but however though aber sondern jedoch doch mais cependant pero sino")
+_OR = word_set("or nor oder noch ou ni o u")
+_AND = word_set("and und et y e")
+_EMPTY = word_set(
     "i i'm i'd me my we you it its it's to of the a an any so too much many very that this these those is are be do "
     "see watch with would like for than really just quite maybe now today tonight kind sort "
     "ich mir mich du wir es zu den dem der die das ein eine einen einem einer so sehr viel viele mochte mag will haben "

@@ -31,3 +31,8 @@ def words(text: str) -> list[str]:
 def same(text: str) -> str:
     """Return what stands for a text and all that differ from it in capitals and blanks alone."""
     return " ".join(text.casefold().split())
+
+
+def word_set(listed: str) -> frozenset[str]:
+    """Return the words of a list with blanks between, as they are."""
+    return frozenset(listed.split())
