@@ -5,6 +5,7 @@ Workers are asked about users, and `millstream understand` about texts.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -33,6 +34,8 @@ from .redis_connection import connect, host_of
 from .redis_keys import question_channel, reply_key, words_channel
 
 _MARGIN_S = 1.0
+_AT_ONCE = 64
+"""Questions out at a time: each waits on a connection of its own, and a pool has 100."""
 _INSTEAD_WITHIN_S = 0.1
 """How long to wait for what only stands in for something else."""
 Answered = TypeVar("Answered", bound=msgspec.Struct)
@@ -49,6 +52,7 @@ class Asking:
         self._within_s = within_s
         self._host = host_of(url)
         self._client: redis.asyncio.Redis = connect(url, timeout_s=within_s + _MARGIN_S, reconnects=1)
+        self._room = asyncio.Semaphore(_AT_ONCE)
 
     async def why(self, user_id: str, item_id: str, list_name: str = "main") -> WhyAnswer:
         """Return where the item stands for the user as of now, and why."""
@@ -122,10 +126,11 @@ class Asking:
         """Return what comes to the list made for this question."""
         reply_to = reply_key(self._prefix, secrets.token_hex(8))
         try:
-            heard = await self._client.publish(channel, msgspec.json.encode(question(reply_to)))
-            if not heard:
-                raise NoAnswer(nobody)
-            reply: Any = await self._client.blpop([reply_to], within_s)
+            async with self._room:
+                heard = await self._client.publish(channel, msgspec.json.encode(question(reply_to)))
+                if not heard:
+                    raise NoAnswer(nobody)
+                reply: Any = await self._client.blpop([reply_to], within_s)
         except RedisError as error:
             raise NoAnswer(f"Redis at {self._host} does not answer: {error}") from error
         if reply is None:

@@ -26,14 +26,14 @@ from millstream.agents.understanding.texts import Texts
 from millstream.schemas.item_vectors import CONTENT, ItemVector, quantise
 from millstream.schemas.questions import ScoresAnswer, ScoresQuestion, read_question
 from millstream.schemas.records import Version
+from millstream.schemas.slates import encode_slate
 from millstream.streams.asking import Asking
 from millstream.streams.catalogue_hash import catalogue_key, encode_item
 from millstream.streams.channel import listen
 from millstream.streams.errors import NoAnswer
 from millstream.streams.kept_off import KeptOff
 from millstream.streams.redis_connection import connect
-from millstream.streams.redis_keys import question_channel, words_channel
-from millstream.streams.slates_of import category_slate
+from millstream.streams.redis_keys import category_key, question_channel, words_channel
 
 
 def test_ranks_are_fused_as_by_hand() -> None:
@@ -75,9 +75,7 @@ class ByCategory:
 
 
 @asynccontextmanager
-async def understood(
-    url: str, prefix: str, *, encoder: ByCategory | None = None
-) -> AsyncIterator[CatalogueIndex]:
+async def understood(url: str, prefix: str, *, encoder: ByCategory | None = None) -> AsyncIterator[CatalogueIndex]:
     """Somebody who understands, over the small catalogue, in this process."""
     index = CatalogueIndex("by-category")
     for item in ITEMS:
@@ -208,7 +206,8 @@ async def test_what_is_popular_in_a_category_is_found_with_its_titles(redis_url:
         served(settings(redis_url, prefix)) as client,
     ):
         await other.hset(catalogue_key(prefix), mapping={item.item_id: encode_item(item) for item in ITEMS})  # type: ignore[misc]  # it is a coroutine
-        await category_slate(other, prefix, "Thriller", ["m27", "m7"])
+        popular = encode_slate(slate("Thriller", ["m27", "m7"], list_name="category"))
+        await other.set(category_key(prefix, "Thriller"), popular.stored)
         answer = await found(client, "thrillers")
         assert ids(answer)[:2] == ["m27", "m7"]
         assert answer["items"][0]["popular_rank"] == 1
@@ -257,7 +256,12 @@ async def test_what_a_text_means_is_answered(redis_url: str, prefix: str) -> Non
     async with understood(redis_url, prefix, encoder=encoder):
         asking = Asking(redis_url, prefix)
         answer = await asking.text("less war, more Comedy")
-        assert (answer.intent, answer.category, answer.wanted, answer.unwanted) == ("explore", "Comedy", ["Comedy"], ["war"])
+        assert (answer.intent, answer.category, answer.wanted, answer.unwanted) == (
+            "explore",
+            "Comedy",
+            ["Comedy"],
+            ["war"],
+        )
         vector = np.frombuffer(answer.coded, np.int8) * answer.scale
         comedy, war = encoder.encode(["Comedy", "war"])
         assert vector @ comedy == pytest.approx(1 / 1.49**0.5, abs=0.01)

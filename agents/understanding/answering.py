@@ -52,6 +52,7 @@ class Understanding:
         self._index = index
         self._texts = texts
         self._room = asyncio.Semaphore(_AT_ONCE)
+        self._writing = asyncio.Lock()  # one connection will do
         self._at_work: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -81,7 +82,7 @@ class Understanding:
 
     async def _reply(self, client: redis.asyncio.Redis, question: WordQuestion) -> None:
         answer = await self.said(question)
-        async with client.pipeline(transaction=True) as pipe:
+        async with self._writing, client.pipeline(transaction=True) as pipe:
             pipe.rpush(question.reply_to, msgspec.json.encode(answer))
             pipe.expire(question.reply_to, ANSWER_TTL_S)
             await pipe.execute()
