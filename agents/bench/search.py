@@ -1,8 +1,8 @@
 """`bench search`: approximate against exact search while vectors drift, then whole searches over HTTP, one by one.
 
-The second half runs all of it: Kafka, Redis, a worker that scores for users, `encode`, `understand` and `serve`, each a
-process of its own. A text is asked for that nobody asked before, so each is encoded; then the same ones again. Items are
-PUT, and searched for until they are found by their words, and by their meaning.
+The second half runs all of it: Kafka, Redis, a worker that scores for users, `encode`, `understand` and `serve`, each
+a process of its own. Texts are asked for that nobody asked before, so each is encoded; then the same ones again. Items
+are PUT, and searched for until they are found by their words, and by their meaning.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ async def search(
 
 def _said(near: NearestFigures, vectors: int, width: int) -> str:
     return (
-        f"{vectors:,} vectors of {width} elements, most of each in 16 directions, one query at a time on one thread, in "
-        f"turn with numpy's product and argpartition; {near.moved:,} moves on the way, 100 between two queries"
+        f"{vectors:,} vectors of {width} elements, most of each in 16 directions, one query at a time on one thread, "
+        f"in turn with numpy's product and argpartition; {near.moved:,} moves on the way, 100 between two queries"
     )
 
 

@@ -317,13 +317,13 @@ def search_command(
     """
     from millstream.agents.bench.place import place
     from millstream.agents.bench.search import search
-    from millstream.online_learning.simulated_catalogue import CatalogueConfig, SimulatedCatalogue
+    from millstream.online_learning.simulated_catalogue import Catalogue, CatalogueConfig
     from millstream.schemas.recorded import read_items
 
     if items is None:
         name, found = (
             "the simulated shop",
-            SimulatedCatalogue(CatalogueConfig(items=catalogue), seed=1, start_ms=0).describe(),
+            Catalogue(CatalogueConfig(items=catalogue), seed=1, start_ms=0).describe(),
         )
     else:
         name, found = items.name, list(read_items(items).values())[:catalogue]
