@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millstream.agents import fusing
-from millstream.agents.understanding import clauses, known, words
 from millstream.agents.understanding.clauses import clauses_of
 
 SENTENCES = {
@@ -58,11 +54,3 @@ def test_any_text_has_clauses(text: str) -> None:
     found = clauses_of(text)
     assert bool(text.split()) == bool(found.wanted or found.unwanted)
     assert all(word in text for clause in (*found.wanted, *found.unwanted) for word in clause.split())
-
-
-@pytest.mark.parametrize("module", [clauses, fusing, known, words], ids=lambda module: module.__name__.split(".")[-1])
-def test_the_examples_of_the_docstrings_hold(module: object) -> None:
-    """As they are printed."""
-    found = doctest.testmod(module)  # type: ignore[arg-type]  # a module it is
-    assert found.attempted
-    assert not found.failed
