@@ -46,7 +46,8 @@ class FromBeginning:
 
     Guarantee: each committed record of each partition at least once, in offset order; those of partitions that are
     added, too. An outage is waited out and said once; then reading goes on where it was, or, where a topic is another
-    by then, from the beginning of all.
+    by then, from the beginning of all. A topic that is made anew without an outage is noticed once reading is past its
+    end.
     """
 
     def __init__(self, settings: Settings, topics: Sequence[str], *, at_once: int) -> None:

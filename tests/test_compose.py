@@ -133,7 +133,7 @@ def test_the_folder_for_snapshots_is_the_volume_the_user_may_write(compose: dict
 
 @pytest.mark.parametrize("name", ["encode", "understand"])
 def test_what_reads_texts_has_an_image_with_the_encoders(compose: dict[str, Any], name: str) -> None:
-    """Of its own name, from the lock file that holds the model's weights and the index; no other service is so large."""
+    """Of its own name, from the lock file that holds the model's weights and the index; the worker has neither."""
     service = compose["services"][name]
     assert service["image"] != compose["services"]["worker"]["image"]
     lock = (ROOT / "deploy" / service["build"]["args"]["LOCK"]).read_text()

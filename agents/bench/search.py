@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import httpx
+import aiohttp
 import numpy as np
 
 from millstream.agents.demo_servers import Say, environment
@@ -108,7 +108,8 @@ async def _whole(where: Place, items: Sequence[Item], queries: int, puts: int, s
     rng = np.random.default_rng(5)
     clicks = AckedProducer(settings.kafka.bootstrap_servers, settings.inputs[0].topic)
     users = [f"u{number}" for number in range(_USERS)]
-    await clicks.send([_click(users[n % _USERS], items[rng.integers(0, len(items))].item_id) for n in range(_CLICKS)])
+    chosen = rng.integers(0, len(items), _CLICKS).tolist()
+    await clicks.send([_click(users[n % _USERS], items[at].item_id) for n, at in enumerate(chosen)])
     await clicks.close()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(WorkerProcess(settings, where.folder))
@@ -117,7 +118,7 @@ async def _whole(where: Place, items: Sequence[Item], queries: int, puts: int, s
         serve = await stack.enter_async_context(_process(settings, where, "serve", "--port", "0"))
         assert serve.stdout is not None
         line = (await asyncio.wait_for(serve.stdout.readline(), _READY_WITHIN_S)).decode()
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=line.split()[2].rstrip(","), timeout=10))
+        client = await stack.enter_async_context(aiohttp.ClientSession(line.split()[2].rstrip(",")))
         encoder = await _ready(settings, items, say)
         texts = _texts(items, queries + _WARM)
         for text in texts[:_WARM]:
@@ -201,7 +202,7 @@ def _texts(items: Sequence[Item], count: int) -> list[str]:
     rng = np.random.default_rng(3)
     found: dict[str, None] = {}
     while len(found) < count:
-        one, other = (items[at] for at in rng.integers(0, len(items), 2))
+        one, other = (items[at] for at in rng.integers(0, len(items), 2).tolist())
         words = f"{one.title} {' '.join(other.categories)} {other.title}".split()
         found[" ".join(rng.permutation(words)[: rng.integers(1, 7)].tolist())] = None
         if len(found) < count and len(items) < 4:
@@ -209,30 +210,37 @@ def _texts(items: Sequence[Item], count: int) -> list[str]:
     return list(found)
 
 
-async def _asked(client: httpx.AsyncClient, text: str, user: str) -> tuple[float, dict[str, Any]]:
+async def _asked(client: aiohttp.ClientSession, text: str, user: str) -> tuple[float, dict[str, Any]]:
     await asyncio.sleep(_BETWEEN_S)
     began_s = time.perf_counter()
-    answer = await client.get("/v1/search", params={"q": text, "user": user})
-    took_ms = 1_000 * (time.perf_counter() - began_s)
-    if answer.status_code != 200:
-        raise WrongResult(f"{text!r} was answered with {answer.status_code}: {answer.text}")
-    return took_ms, answer.json()
+    answer = await _got(client, "/v1/search", q=text, user=user)
+    return 1_000 * (time.perf_counter() - began_s), answer
 
 
-async def _popular(client: httpx.AsyncClient) -> float:
+async def _popular(client: aiohttp.ClientSession) -> float:
+    await asyncio.sleep(_BETWEEN_S)
     began_s = time.perf_counter()
-    await client.get("/v1/popular")
+    await _got(client, "/v1/popular")
     return 1_000 * (time.perf_counter() - began_s)
 
 
-async def _put(client: httpx.AsyncClient, number: int) -> tuple[float, float]:
+async def _got(client: aiohttp.ClientSession, path: str, **params: str) -> dict[str, Any]:
+    async with client.get(path, params=params) as answer:
+        if answer.status != 200:
+            raise WrongResult(f"{path} {params} was answered with {answer.status}: {await answer.text()}")
+        found: dict[str, Any] = await answer.json()
+        return found
+
+
+async def _put(client: aiohttp.ClientSession, number: int) -> tuple[float, float]:
     """Return after how many ms a new item is found by its words, and by its vector."""
     title = f"Zanzibar{number:04} lantern"
-    await client.put(f"/v1/items/new-{number}", json={"title": title})
+    async with client.put(f"/v1/items/new-{number}", json={"title": title}) as done:
+        await done.read()
     began_s = time.perf_counter()
     by_words: float | None = None
     while time.perf_counter() - began_s < _FOUND_WITHIN_S:
-        answer = (await client.get("/v1/search", params={"q": title})).json()
+        answer = await _got(client, "/v1/search", q=title)
         mine = [item for item in answer["items"] if item["item_id"] == f"new-{number}"]
         now_ms = 1_000 * (time.perf_counter() - began_s)
         if by_words is None and mine and mine[0]["lexical_rank"]:

@@ -25,9 +25,9 @@ MOST_EXACT = 20_000
 _FIRST_ROOM = 256
 _CENTRES = 2.3
 """Centres by the root of how many vectors there are: with 200,000 of them 1,028."""
-_LOOKED_AT = 0.1
+_LOOKED_AT = 0.08
 """Share of the centres whose vectors are looked at, …"""
-_LEAST_LOOKED_AT = 96
+_LEAST_LOOKED_AT = 80
 """… and how many of them at least."""
 _TRAINED_ON = 40
 """Vectors a centre is found from."""
