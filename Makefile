@@ -37,7 +37,8 @@ bench: $(STAMP) broker ## Measure speed and freshness, each beside its baseline 
 	  $(BIN)/millstream bench $$each $(ARGS); done
 
 lock: $(STAMP) ## Resolve the lock files anew from pyproject.toml.
-	@for each in "requirements.lock --all-extras" "deploy/requirements.lock --extra worker --extra serve"; do \
+	@for each in "requirements.lock --all-extras" "deploy/requirements.lock --extra worker --extra serve" \
+	  "deploy/requirements-text.lock --extra worker --extra search --extra text"; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-find-links --custom-compile-command "make lock" pyproject.toml --upgrade --output-file $$each; done
 

@@ -1,4 +1,4 @@
-"""Answers what the serving side asks of the model: where an item stands for a user, and why.
+"""Answers what the serving side asks of the model: where an item stands for a user and why, and how items score.
 
 Questions come over a channel of Redis that every worker hears; the one that makes the user's lists answers, for a user
 nobody knows the one that leads. Whoever asked waits at a list of Redis, which expires if they are gone.
@@ -13,9 +13,10 @@ from collections.abc import Callable
 import msgspec
 import redis.asyncio
 
+from millstream.online_learning.scored import scores
 from millstream.online_learning.step import Step
 from millstream.online_learning.why import why
-from millstream.schemas.questions import WhyAnswer, WhyQuestion, read_question
+from millstream.schemas.questions import ScoresAnswer, WhyAnswer, WhyQuestion, WorkerQuestion, read_question
 from millstream.streams.channel import listen
 from millstream.streams.redis_keys import question_channel
 
@@ -58,7 +59,7 @@ class Answering:
             pipe.expire(question.reply_to, ANSWER_TTL_S)
             await pipe.execute()
 
-    def _said(self, step: Step, question: WhyQuestion) -> WhyAnswer | None:
+    def _said(self, step: Step, question: WorkerQuestion) -> WhyAnswer | ScoresAnswer | None:
         """Return the answer; None where it is another worker's to give."""
         row = step.users.row(question.user_id)
         if row is None:
@@ -66,4 +67,8 @@ class Answering:
         else:
             listed = self._thread.listed
             ours = listed is None or int(step.model.histories.partition[row]) in listed
-        return why(step, question.user_id, question.item_id, question.list) if ours else None
+        if not ours:
+            return None
+        if isinstance(question, WhyQuestion):
+            return why(step, question.user_id, question.item_id, question.list)
+        return scores(step, question.user_id, question.item_ids, question.list)

@@ -24,6 +24,8 @@ COMMANDS = {
     "watch": "Follow refreshed lists as they are published.",
     "serve": "Serve lists over HTTP, and take events and items.",
     "encode": "Make vectors of what items say, so that new ones are recommended.",
+    "understand": "Answer searches: what texts mean, and which items they may be about.",
+    "search": "Search the catalogue by words, in the order that suits a user.",
     "evaluate": "Measure how well lists predict a recorded log.",
     "tune": "Search the settings that matter on a log, and report on the rest of it.",
     "weights": "Show what each signal of the learned blend counts for.",

@@ -53,7 +53,12 @@ def load_encoder(name: str, *, threads: int = 1) -> TextEncoder:
             f"content.encoder = {name!r}: there is no such folder; name `{MINILM}`, `{LIGHT}` or the folder of a "
             "model that sentence-transformers can load"
         )
-    return SentenceEncoder(name if name == MINILM else directory.name, directory, threads=threads)
+    return SentenceEncoder(encoder_name(name), directory, threads=threads)
+
+
+def encoder_name(setting: str) -> str:
+    """Return what the vectors of the encoder of the settings are marked with, whether or not it can be loaded here."""
+    return setting if setting in {MINILM, LIGHT} else Path(setting).name
 
 
 def missing_packages() -> list[str]:

@@ -10,31 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
-
-from aiokafka import TopicPartition  # type: ignore[import-untyped]  # it ships no types
 
 from millstream.schemas.columns import Reject
 from millstream.schemas.decode_items import ItemDecoder
 from millstream.schemas.item_vectors import ItemVector, decode_vector, encode_vector
 from millstream.schemas.records import Item
 from millstream.streams.acked_producer import AckedProducer, Record
-from millstream.streams.beginnings import open_topics
-from millstream.streams.consumer import LOST, end_consumer, make_consumer
-from millstream.streams.errors import BrokerUnreachable
-from millstream.streams.outage import Outage
 from millstream.streams.settings import Settings
 from millstream.streams.topic_reading import read_to_end
 
 from .encoders import TextEncoder
+from .from_beginning import FromBeginning
 from .item_contents import contents, digest_of
 
 _AT_ONCE = 64
 """Items encoded between two looks at what else is there."""
-_POLL_MS = 200
-_RETRY_S = 1.0
 _MOST_KEPT = 50_000
 """Vectors kept by what they were made of: many items may say the same, and one may say again what it said before."""
 
@@ -63,10 +57,8 @@ class Encoding:
         self._decoder = ItemDecoder()
         brokers, topics = settings.kafka.bootstrap_servers, settings.topics
         self._producer = AckedProducer(brokers, topics.item_vectors, client_id="millstream-encode")
-        self._outage = Outage(f"Kafka at {brokers}")
         self._digests: dict[str, str] = {}
         self._kept: dict[str, ItemVector] = {}
-        self._consumer: Any = None
 
     async def run(self, *, once: bool = False, on_progress: Callable[[int, int], None] = lambda done, of: None) -> None:
         """Encode until cancelled; `once`: until all that the catalogue has now is encoded.
@@ -74,32 +66,16 @@ class Encoding:
         `on_progress` hears how many of its records are done, and of how many. An outage is waited out. Raises
         `BrokerUnreachable` where there is no Kafka at the start, and `RefusedByBroker`.
         """
-        topic = self._settings.topics.items
         await asyncio.to_thread(self._look_back)
         try:
-            ends: Mapping[Any, int] = {}
-            while True:
-                try:
-                    if self._consumer is None:
-                        ends = await self._connect()
-                    batches = await self._consumer.getmany(timeout_ms=_POLL_MS, max_records=_AT_ONCE)
-                    at = {place: await self._consumer.position(place) for place in ends}
-                    grown = len(self._consumer.partitions_for_topic(topic) or ()) > len(ends)
-                except (*LOST, BrokerUnreachable) as error:
-                    self._outage.lost(f"{error!r}; waiting; nothing is lost")
-                    await self._disconnect()
-                    await asyncio.sleep(_RETRY_S)
-                    continue
-                self._outage.back()
-                if grown:  # partitions were added: all is read again, and nothing encoded twice
-                    await self._disconnect()
-                    continue
-                await self._take([record for records in batches.values() for record in records])
-                on_progress(sum(min(at[place], end) for place, end in ends.items()), sum(ends.values()))
-                if once and all(at[place] >= end for place, end in ends.items()):
-                    return
+            catalogue = FromBeginning(self._settings, [self._settings.topics.items], at_once=_AT_ONCE)
+            async with aclosing(catalogue.batches()) as batches:
+                async for batch in batches:
+                    await self._take(batch.records)
+                    on_progress(batch.done, batch.of)
+                    if once and batch.caught_up:
+                        return
         finally:
-            await self._disconnect()
             await self._producer.close()
 
     def _look_back(self) -> None:
@@ -114,24 +90,6 @@ class Encoding:
                 continue  # the worker's to put aside; it is written anew
             if found is not None:
                 self._digests[item_id] = found.digest
-
-    async def _connect(self) -> Mapping[Any, int]:
-        """Read the catalogue from its beginning; return where each of its partitions ends now."""
-        topic = self._settings.topics.items
-        _, count = (await open_topics(self._settings, [topic]))[topic]
-        self._consumer = consumer = make_consumer(self._settings.kafka)
-        await consumer.start()
-        places = [TopicPartition(topic, number) for number in range(count)]
-        first, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
-        consumer.assign(places)  # no await from here to the last seek
-        for place in places:
-            consumer.seek(place, first[place])
-        return dict(ends)
-
-    async def _disconnect(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            await end_consumer(consumer)
 
     async def _take(self, records: Sequence[Any]) -> None:
         """Write the vectors of the last words on each item, where they are not there yet."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from millstream.online_learning.compiled import cache_directory
 from millstream.online_learning.config import MAIN, LearningConfig
+from millstream.online_learning.scored import scores
 from millstream.online_learning.step import INTERACTIONS, NOBODY, Step
 from millstream.online_learning.why import why
 from millstream.schemas.columns import Chunk, InteractionColumns, vectors_chunk
@@ -42,6 +43,7 @@ def compile_kernels() -> None:
     step.apply(Chunk(INTERACTIONS, 0, 0, events, columns)).encoded(0)
     step.relist([NOBODY]).encoded(0)
     why(step, NOBODY, "i125", MAIN)
+    scores(step, NOBODY, ["i125"], MAIN)
     step.similar.changed(events).encoded(0)
     step.in_category.of(step.in_category.names()).encoded(0)
     step.state_hash()

@@ -76,3 +76,38 @@ def list_given(
         write_place(m, b, m.blend, user, at, now_ms, lists, row, 0)
     found[0] = n
     found[1] = rank_of(b.scores, n, max(at, 0))
+
+
+@entry
+def score_given(
+    m: Model,
+    b: Bench,
+    user: int,
+    given: NDArray[np.int32],
+    ts_ms: int,
+    seq: int,
+    exclude: bool,
+    buying: bool,
+    out: NDArray[np.float32],
+) -> None:
+    """Write into `out` how the items `given` score for `user`, as if they looked at `ts_ms`, whatever keeps them off.
+
+    By the signals that a list made now has, after the same walks. Where the user's own items of the shortlist keep
+    their places before them, there must be room for both in a shortlist.
+    """
+    h, s = m.histories, b.scratch
+    now_ms = present_ms(h, user, ts_ms) + SERVING_GAP_MS
+    events = h.events[user]
+    history, gap = history_context(events), gap_context(events, now_ms - h.last_ms[user])
+    n = rank(m, b, user, now_ms, seq, history, gap, exclude, int(FULL))
+    own = 0 if exclude else min(n, min(h.held[user], MOST_OWN[FULL]))
+    n = own
+    for k in range(len(given)):
+        if place_of(given[k], s.items, own) < 0:
+            s.items[n] = given[k]
+            n += 1
+    appraise(m, b, user, n, own, history, gap, now_ms, seq)
+    if buying:
+        score_to_buy(m, b, user, n, history, gap, now_ms)
+    for k in range(len(given)):
+        out[k] = b.scores[place_of(given[k], s.items, n)]

@@ -17,7 +17,7 @@ from millstream.schemas.slates import UnreadableSlate, decode_slate
 
 from .redis_keys import POPULAR, category_key, list_key, rule_key, similar_key, withdrawn_key
 
-Fallback = Literal["category", "popular", "static", "empty", "unavailable"]
+Fallback = Literal["category", "content", "popular", "static", "empty", "unavailable"]
 Because = Literal["no_list", "unreadable", "withheld", "out_of_category", "unavailable"]
 CATEGORY = "category"
 """What slates call the popular list of a category."""
@@ -30,6 +30,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One user's list as it stands, best first, at most as many items as were asked for.
 
     `fallback` is None when the list is the user's own; `category`, `popular` or `static` when that list stands in;
+    `content` when items that say what this one says do;
     `empty` when there is nothing to stand in; `unavailable` when Redis gave no answer in time and there is no static
     list. `because` says why it is not their own: `no_list`, `unreadable` (of another format), `withheld` (nothing on it
     may be shown), `out_of_category` (nothing on it is of the category asked for), `unavailable`. `withheld` counts the
@@ -100,6 +101,18 @@ class ListReading:
         prefix = self._prefix
         own, rule = list_key(prefix, list_name, user), rule_key(prefix, user)
         return [self._withdrawn_key, own.encode(), rule.encode(), category_key(prefix, category).encode()]
+
+    def kept_off_keys(self, user_id: str) -> list[bytes]:
+        """Return what one MGET fetches: withdrawn items, and the user's rules."""
+        return [self._withdrawn_key, rule_key(self._prefix, user_id).encode()]
+
+    def kept_off(self, user_id: str, values: Sequence[bytes | None]) -> frozenset[str]:
+        """Return what the values of `kept_off_keys` keep off; without any what was withdrawn when last seen."""
+        if not values:
+            return self._withdrawn[1]
+        withdrawn, rule = values
+        barred = self._barred(withdrawn)
+        return barred if rule is None else barred | _item_set(rule, rule_key("", user_id)).items
 
     def own_items(self, list_name: str, user_id: str, own: bytes | None) -> list[str]:
         """Return the ids of the items on the user's list."""

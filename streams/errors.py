@@ -4,7 +4,7 @@
     ├── LocalKafkaUnavailable   no Java, no Maven, no jars, or the broker died while starting
     ├── LocalRedisUnavailable   no server program, or the server died while starting
     ├── BrokerUnreachable       no broker answers at the address in the settings
-    └── NoAnswer                no worker answers a question
+    └── NoAnswer                nobody answers a question: no worker, or nobody who understands texts
 
 Each message has the address or program, what happened, and the remedy. The command line prints it and exits 1.
 """
@@ -27,7 +27,7 @@ class LocalRedisUnavailable(Unavailable):
 
 
 class NoAnswer(Unavailable):
-    """No worker has answered a question; the message says what may be wrong."""
+    """Nobody has answered a question; the message says what may be wrong."""
 
 
 class BrokerUnreachable(Unavailable):

@@ -96,6 +96,14 @@ class ReadCore:
         found = self._reading.found(STANDS_IN, item, withdrawn, popular, own, None, {item, *exclude})
         return answer_of(found, SIMILAR, item, k, self._clock_ms())
 
+    def kept_off_keys(self, user: str) -> list[bytes]:
+        """Return the keys to fetch for what may not be shown to a user."""
+        return self._reading.kept_off_keys(user)
+
+    def kept_off(self, user: str, values: Sequence[bytes | None]) -> frozenset[str]:
+        """Return what the fetched values keep off; without any what was withdrawn when last seen."""
+        return self._reading.kept_off(user, values)
+
     def category_keys(self, list_name: str, user: str, category: str) -> list[bytes]:
         """Return the keys to fetch for a user's list in one category. The cache has none of that."""
         checked_list_name(list_name)

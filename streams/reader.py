@@ -279,6 +279,14 @@ class AsyncReader:
             return core.unavailable_in_category(user, list)
         return core.category_answer(values, of_category(own, known, category), user, k, list, category, exclude)
 
+    async def kept_off(self, user: str = "") -> frozenset[str]:
+        """Return the items that may not be shown to the user; while Redis is away what was withdrawn when last seen."""
+        try:
+            values = await self._reads.values(self._core.kept_off_keys(user))
+        except RedisError:
+            values = []
+        return self._core.kept_off(user, values)
+
     async def _categories(self, items: Sequence[str]) -> Any:
         try:
             return await self._client.hmget(catalogue_key(self._prefix), [*items])

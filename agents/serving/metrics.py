@@ -91,4 +91,4 @@ class Metrics:
         return generate_latest(self._collected)
 
 
-_FALLBACKS: tuple[Fallback | None, ...] = (None, "category", "popular", "static", "empty", "unavailable")
+_FALLBACKS: tuple[Fallback | None, ...] = (None, "category", "content", "popular", "static", "empty", "unavailable")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from millstream.schemas.languages import TAG
-from millstream.schemas.questions import KeptOff
+from millstream.schemas.questions import Intent, KeptOff
 
 MAX_K = 1_000
 MAX_EXCLUDED = 1_000
@@ -91,9 +91,9 @@ class ListOut(BaseModel):
     version: VersionOut | None
     as_of_ms: int | None = Field(description="Kafka timestamp of the last event the list contains.")
     age_ms: int | None
-    fallback: Literal["category", "popular", "static", "empty", "unavailable"] | None = Field(
-        description="null: the user's own list. category, popular, static: that one stands in. empty: there is none to "
-        "do so. unavailable: the store gave no answer in time."
+    fallback: Literal["category", "content", "popular", "static", "empty", "unavailable"] | None = Field(
+        description="null: the user's own list. category, popular, static: that one stands in. content: items that say "
+        "what this one says do. empty: there is none to do so. unavailable: the store gave no answer in time."
     )
     because: Literal["no_list", "unreadable", "withheld", "out_of_category", "unavailable"] | None = Field(
         description="Why it is not their own: there is none, it cannot be read, nothing on it may be shown or is of "
@@ -144,6 +144,68 @@ class WhyOut(BaseModel):
     version: VersionOut = Field(description="That a list made at the same moment would have.")
     as_of_ms: int
     words: str = Field(default="", description="Where `words=` asks for it: a sentence for people. Plain text.")
+
+
+class FoundOut(BaseModel):
+    """One item that a search found. Ranks count from 1; null: not found that way, or not scored."""
+
+    item_id: str
+    title: str | None
+    score: float = Field(description="What the ranks come to; comparable within one answer.")
+    lexical_rank: int | None = Field(description="By the words typed.")
+    lexical_score: float | None
+    vector_rank: int | None = Field(description="By what the text and the item mean.")
+    vector_score: float | None
+    popular_rank: int | None = Field(description="On the list that there is of the category.")
+    personal_rank: int | None = Field(description="By the score that it has for the user.")
+    personal_score: float | None
+    in_category: bool = Field(description="Whether it is of the category that the text names.")
+
+
+class SearchOut(BaseModel):
+    """What a search found, best first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "query": "princes bride",
+                "user_id": "42",
+                "intent": "find",
+                "category": None,
+                "encoder": "minilm",
+                "personal": True,
+                "because": None,
+                "items": [
+                    {
+                        "item_id": "173",
+                        "title": "Princess Bride, The",
+                        "score": 0.018,
+                        "lexical_rank": 1,
+                        "lexical_score": 33.7,
+                        "vector_rank": 1,
+                        "vector_score": 0.75,
+                        "popular_rank": None,
+                        "personal_rank": 12,
+                        "personal_score": 1.5,
+                        "in_category": False,
+                    }
+                ],
+                "took_ms": {"encode": 12.9, "match": 1.4, "personal": 1.1, "total": 16.2},
+            }
+        }
+    )
+
+    query: str
+    user_id: str | None
+    intent: Intent = Field(description="What the text is after: one item by its title, a category, or a look around.")
+    category: str | None = Field(description="The category that the text names, as the catalogue spells it.")
+    encoder: str | None = Field(description="null: there is none, and words alone were compared.")
+    personal: bool = Field(description="Whether what is known of the user is in the order.")
+    because: Literal["no_user", "unknown_user", "no_answer"] | None = Field(
+        description="Why it is not personal: nobody was named, nothing is known of them, no worker answered in time."
+    )
+    items: Sequence[FoundOut]
+    took_ms: dict[str, float] = Field(description="encode: the text; match: words and vectors; personal; total.")
 
 
 class BatchIn(BaseModel):

@@ -1,4 +1,4 @@
-"""The routes that read lists: one user's, several users' at once, the popular one."""
+"""The routes that read lists: one user's, several users' at once, the popular one, what is similar to an item."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ValidationError
 
+from millstream.schemas.records import Reason, ScoredItem
 from millstream.schemas.rejects import Flaw, RejectCode
 from millstream.schemas.rules import judge_id
 from millstream.streams.answer import NOTHING, Answer
+from millstream.streams.asking import Asking
+from millstream.streams.errors import NoAnswer
 from millstream.streams.reader import AsyncReader
 from millstream.streams.redis_keys import POPULAR
 
@@ -34,8 +37,8 @@ Item = Annotated[str, Path(min_length=1, max_length=256, description="The item's
 User = Annotated[str, Path(min_length=1, max_length=256, description="The user's id.")]
 
 
-def reads(reader: AsyncReader, worded: Worded, metrics: Metrics) -> APIRouter:
-    """Return the routes over `reader`; `worded` says why in words."""
+def reads(reader: AsyncReader, asking: Asking, worded: Worded, metrics: Metrics) -> APIRouter:
+    """Return the routes over `reader`: who understands knows what nobody chose yet, `worded` says why in words."""
     router = APIRouter(tags=["read"])
 
     @router.get("/v1/users/{user:id}/recommendations", response_model=ListOut, responses=refusals(422))
@@ -109,10 +112,13 @@ def reads(reader: AsyncReader, worded: Worded, metrics: Metrics) -> APIRouter:
     ) -> Response:
         """Return what users of this item chose besides, refreshed within seconds; the item's id stands as `user_id`.
 
-        Without a list of the item's, the popular one.
+        Without a list of the item's, the items that say what it says, and without these the popular list.
         """
         checked_id(item, "path.item", RejectCode.missing_item)
-        answer = await reader.similar(item, k, frozenset(exclude) if exclude else NOTHING)
+        without = frozenset(exclude) if exclude else NOTHING
+        answer = await reader.similar(item, k, without)
+        if answer.because == "no_list":
+            answer = await saying_the_same(answer, k, without, reader, asking)
         return await answered(answer, words, accepted)
 
     async def answered(answer: Answer, words: str | None, accepted: str | None) -> Response:
@@ -122,6 +128,26 @@ def reads(reader: AsyncReader, worded: Worded, metrics: Metrics) -> APIRouter:
         return Response(orjson.dumps(found), headers=headers_of(words, language), media_type=JSON)
 
     return router
+
+
+async def saying_the_same(
+    instead: Answer, k: int, exclude: frozenset[str], reader: AsyncReader, asking: Asking
+) -> Answer:
+    """Return the items most like one by what they say, if somebody knows any in time; else `instead`."""
+    item = instead.user_id
+    try:
+        found = await asking.alike(item, k + len(exclude))
+    except NoAnswer:
+        return instead
+    barred = await reader.kept_off() | exclude
+    items = [
+        ScoredItem(each.item_id, each.score, (Reason("content", each.score, item),))
+        for each in found.items
+        if each.item_id not in barred
+    ]
+    if not items:
+        return instead
+    return Answer(user_id=item, list=instead.list, items=tuple(items[:k]), fallback="content", because="no_list")
 
 
 def checked_id(value: str, field: str, missing: RejectCode = RejectCode.missing_user) -> str:

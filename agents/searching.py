@@ -1,0 +1,196 @@
+"""A search from where lists are served: who understands finds the items, the worker scores them for the user, and the
+orders are fused.
+
+Each part may be missing but the first: without a user, or without a worker that answers in time, the items come in the
+order that the text gives them, and the answer says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from millstream.schemas.questions import MOST_SCORED, Candidate, Intent, ScoresAnswer, SearchAnswer
+from millstream.streams.asking import Asking
+from millstream.streams.catalogue_hash import read_items
+from millstream.streams.errors import NoAnswer
+from millstream.streams.reader import AsyncReader
+from millstream.streams.redis_keys import POPULAR
+
+from .fusing import SPREAD, WEIGHTS, fused, ranked, spread
+
+MOST = 100
+"""Items that a search may ask for, and that are looked at for each."""
+_SCORED_WITHIN_S = 0.15
+_MOST_POPULAR = 50
+
+Because = Literal["no_user", "unknown_user", "no_answer"]
+"""Why nothing is personal in an order: nobody was named, nothing is known of them, no worker answered in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundItem:
+    """One item that a search found. Ranks count from 1 among what was found; None: not found, or not scored, so."""
+
+    item_id: str
+    title: str | None
+    score: float
+    """What its ranks come to; greater is better, comparable within one answer."""
+    lexical_rank: int | None
+    lexical_score: float | None
+    vector_rank: int | None
+    vector_score: float | None
+    popular_rank: int | None
+    personal_rank: int | None
+    personal_score: float | None
+    in_category: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What a search found, best first, and how."""
+
+    query: str
+    user_id: str | None
+    intent: Intent
+    category: str | None
+    encoder: str | None
+    personal: bool
+    because: Because | None
+    items: Sequence[FoundItem]
+    took_ms: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it with named fields, as HTTP and `--json` give it."""
+        return {
+            "query": self.query,
+            "user_id": self.user_id,
+            "intent": self.intent,
+            "category": self.category,
+            "encoder": self.encoder,
+            "personal": self.personal,
+            "because": self.because,
+            "items": [{name: getattr(item, name) for name in FoundItem.__slots__} for item in self.items],
+            "took_ms": self.took_ms,
+        }
+
+
+class Searching:
+    """Searches of one pipeline. One event loop; any number at once. What it is given is the caller's to close."""
+
+    def __init__(self, asking: Asking, reader: AsyncReader, client: redis.asyncio.Redis, prefix: str) -> None:
+        self._asking = asking
+        self._reader = reader
+        self._client = client
+        self._prefix = prefix
+
+    async def search(
+        self, query: str, k: int = 10, *, user: str | None = None, list_name: str = "main", category: str | None = None
+    ) -> Searched:
+        """Return the `k` items, `MOST` at most, that a text is the likeliest to be about, in the user's order.
+
+        What is withdrawn, and what the user hid, is left out. Raises `NoAnswer` where nobody understands texts.
+        """
+        began_s = time.perf_counter()
+        found, kept_off = await asyncio.gather(
+            self._asking.search(query, MOST, category), self._reader.kept_off(user or "")
+        )
+        understood_s = time.perf_counter()
+        places = {each.item_id: at for at, each in enumerate(found.candidates)}
+        candidates = [each for each in found.candidates if each.item_id not in kept_off]
+        popular: dict[str, int] = {}
+        if found.intent == "category" and found.category is not None and category is None:
+            candidates, popular = await self._with_popular(candidates, found.category, user, list_name)
+        scored, because = await self._scored(user, candidates, list_name)
+        items = _in_order(found, candidates, popular, scored)
+        by = SPREAD[found.intent]
+        chosen = spread(
+            [item.score for item in items], [places.get(each.item_id, 0) for each in items], found.alike, by, k
+        )
+        ended_s = time.perf_counter()
+        return Searched(
+            query=query,
+            user_id=user,
+            intent=found.intent,
+            category=found.category,
+            encoder=found.encoder,
+            personal=because is None,
+            because=because,
+            items=[items[at] for at in chosen],
+            took_ms={
+                "encode": found.encode_ms,
+                "match": found.match_ms,
+                "personal": round(1_000 * (ended_s - understood_s), 3),
+                "total": round(1_000 * (ended_s - began_s), 3),
+            },
+        )
+
+    async def _with_popular(
+        self, candidates: list[Candidate], category: str, user: str | None, list_name: str
+    ) -> tuple[list[Candidate], dict[str, int]]:
+        """Return the candidates and what is on the user's list, or popular, in the category; and the ranks of these."""
+        answer = await self._reader.top_in(category, user or POPULAR, _MOST_POPULAR, list_name)
+        ranks = {item.item_id: rank for rank, item in enumerate(answer.items, start=1)}
+        there = {each.item_id for each in candidates}
+        new = [item_id for item_id in ranks if item_id not in there]
+        try:
+            known = await read_items(self._client, self._prefix, new)
+        except RedisError:
+            known = {}
+        more = [Candidate(item_id=item_id, title=item.title, in_category=True) for item_id, item in known.items()]
+        return [*more, *candidates][:MOST_SCORED], ranks
+
+    async def _scored(
+        self, user: str | None, candidates: Sequence[Candidate], list_name: str
+    ) -> tuple[ScoresAnswer | None, Because | None]:
+        if user is None:
+            return None, "no_user"
+        try:
+            answer = await self._asking.scores(
+                user, [each.item_id for each in candidates], list_name, within_s=_SCORED_WITHIN_S
+            )
+        except NoAnswer:
+            return None, "no_answer"
+        return answer, None if answer.user_known else "unknown_user"
+
+
+def _in_order(
+    found: SearchAnswer, candidates: Sequence[Candidate], popular: dict[str, int], scored: ScoresAnswer | None
+) -> list[FoundItem]:
+    """Return the candidates as the ranks together put them, ties by id; of a category's, those of it first."""
+    weights = WEIGHTS[found.intent]
+    scores = [None] * len(candidates) if scored is None else scored.scores
+    items = []
+    for each, score, rank in zip(candidates, scores, ranked(scores), strict=True):
+        popular_rank = popular.get(each.item_id)
+        worth = fused(
+            [
+                (weights.lexical, each.lexical_rank),
+                (weights.vector, each.vector_rank),
+                (weights.personal, rank),
+                (weights.popular, popular_rank),
+            ]
+        )
+        items.append(
+            FoundItem(
+                item_id=each.item_id,
+                title=each.title,
+                score=worth,
+                lexical_rank=each.lexical_rank,
+                lexical_score=each.lexical_score,
+                vector_rank=each.vector_rank,
+                vector_score=each.vector_score,
+                popular_rank=popular_rank,
+                personal_rank=rank,
+                personal_score=score,
+                in_category=each.in_category,
+            )
+        )
+    first = found.intent == "category"
+    return sorted(items, key=lambda item: (-(first and item.in_category), -item.score, item.item_id))
