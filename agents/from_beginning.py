@@ -47,13 +47,14 @@ class FromBeginning:
     Guarantee: each committed record of each partition at least once, in offset order; those of partitions that are
     added, too. An outage is waited out and said once; then reading goes on where it was, or, where a topic is another
     by then, from the beginning of all. A topic that is made anew without an outage is noticed once reading is past its
-    end.
+    end. With `since_ms`, the beginning is the first record that is no older.
     """
 
-    def __init__(self, settings: Settings, topics: Sequence[str], *, at_once: int) -> None:
+    def __init__(self, settings: Settings, topics: Sequence[str], *, at_once: int, since_ms: int | None = None) -> None:
         self._settings = settings
         self._topics = topics
         self._at_once = at_once
+        self._since_ms = since_ms
         self._outage = Outage(f"Kafka at {settings.kafka.bootstrap_servers}")
         self._consumer: Any = None
         self._ids: Mapping[str, str] = {}
@@ -103,6 +104,9 @@ class FromBeginning:
         await consumer.start()
         places = [TopicPartition(topic, number) for topic in self._topics for number in range(opened[topic][1])]
         first, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        if self._since_ms is not None:
+            found = await consumer.offsets_for_times(dict.fromkeys(places, self._since_ms))
+            first = {place: ends[place] if found[place] is None else found[place].offset for place in places}
         goes_on = ids == self._ids
         self._anew = self._anew or bool(self._next and not goes_on)
         self._next = {place: self._next.get(place, first[place]) if goes_on else first[place] for place in places}

@@ -7,7 +7,6 @@ in its `context`. An event that brings none is known, and says nothing.
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -38,7 +37,7 @@ class Utterance(NamedTuple):
     coded: NDArray[np.int8]
     """Shape (CONTENT,)."""
     scale: float
-    """What `coded` is to be multiplied by, above 0."""
+    """What `coded` is to be multiplied by, above 0: it is of length 1 then."""
     intent: Intent
 
 
@@ -86,8 +85,12 @@ def judge_utterance(name: str, vector: Any, context: Any) -> Utterance | Flaw | 
         return None
     if not isinstance(vector, list) or len(vector) != CONTENT or not all(map(_is_finite, vector)):
         return Flaw(RejectCode.wrong_type, f"{name}={shown(vector)} is no content vector of {CONTENT} finite numbers")
-    coded, scale = quantise(np.array(vector, np.float32))
-    return Utterance(coded, scale, _intent(context)) if 0 < scale < math.inf else None
+    elements = np.array(vector, np.float64)
+    length = float(np.sqrt((elements * elements).sum()))
+    if length == 0:
+        return None
+    coded, scale = quantise((elements / length).astype(np.float32))
+    return Utterance(coded, scale, _intent(context))
 
 
 def _is_finite(element: Any) -> bool:

@@ -4,47 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
-from running import Pipeline, Worker, until
+from running import Pipeline, until
 from serving import served
 from shop import ITEMS
+from understands import CLI, put, settings, understanding
 
 pytest.importorskip("faiss", reason="the extra `search` is not installed")
 pytest.importorskip("tantivy", reason="the extra `search` is not installed")
 
 from millstream.agents.encoders import missing_packages
-from millstream.streams.settings import Settings
 
-CLI = (sys.executable, "-m", "millstream.agents.cli")
 NOWHERE = "/no/encoder/here"
-
-
-def settings(pipeline: Pipeline) -> Settings:
-    found: dict[str, Any] = {}
-    for name, value in pipeline.environment.items():
-        if name.startswith("MILLSTREAM_"):
-            section, _, key = name.removeprefix("MILLSTREAM_").lower().partition("__")
-            if key:
-                found.setdefault(section, {})[key] = value
-            else:
-                found[section] = json.loads(value)
-    return Settings.model_validate(found)
-
-
-@contextmanager
-def understanding(pipeline: Pipeline, encoder: str) -> Iterator[Worker]:
-    started = pipeline.start("env", f"MILLSTREAM_CONTENT__ENCODER={encoder}", *CLI, "understand")
-    try:
-        yield started
-    finally:
-        started.kill()
 
 
 async def searched(client: httpx.AsyncClient, q: str, **more: str) -> dict[str, Any]:
@@ -52,10 +27,6 @@ async def searched(client: httpx.AsyncClient, q: str, **more: str) -> dict[str, 
     assert answer.status_code in {200, 503}, answer.text
     said: dict[str, Any] = answer.json()
     return said
-
-
-def put(pipeline: Pipeline, *items: dict[str, Any]) -> None:
-    pipeline.send([json.dumps(item).encode() for item in items], topic=f"{pipeline.topic}.items")
 
 
 @pytest.mark.skipif(bool(missing_packages()), reason="the extra `text` is not installed")

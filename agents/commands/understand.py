@@ -15,6 +15,7 @@ from millstream.agents.encoders import NoEncoder, encoder_name, load_encoder
 from millstream.agents.interrupt import cancel_once_on_signals
 from millstream.agents.understanding.answering import Understanding
 from millstream.agents.understanding.following import Following
+from millstream.agents.understanding.hearing import Hearing
 from millstream.agents.understanding.index import CatalogueIndex
 from millstream.agents.understanding.texts import Texts
 from millstream.streams.settings import Settings, load_settings
@@ -25,11 +26,12 @@ _log = logging.getLogger(__name__)
 
 @click.command("understand")
 def command() -> None:
-    """Answer searches over the catalogue, until Ctrl-C.
+    """Answer searches over the catalogue, and hear what users say, until Ctrl-C.
 
     Reads the topics items and item-vectors from their beginnings into memory, and follows them: what is put into the
     catalogue is found within a second. A pretrained text encoder (the settings' `content.encoder`) makes vectors of
-    what people type; without one, words alone are compared. It keeps nothing; run several to answer when one is gone.
+    what people type; without one, words alone are compared. What users say on the inputs goes on with what it means,
+    and shifts their lists. It keeps nothing; run several to answer when one is gone.
 
     \b
     Examples:
@@ -65,13 +67,16 @@ async def _run(settings: Settings, texts: Texts | None) -> None:
     index = CatalogueIndex(encoder_name(settings.content.encoder))
     following = Following(settings, index)
     understanding = Understanding(settings.redis.url, settings.redis.prefix, index, texts)
+    hearing = Hearing(settings, understanding.meaning)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(following.run())
             tasks.create_task(understanding.run())
+            if texts is not None:
+                tasks.create_task(hearing.run())
             await following.caught_up.wait()
             _log.info("running: %s items, %s vectors; Ctrl-C stops", f"{index.items:,}", f"{index.vectors:,}")
     finally:
         if texts is not None:
             texts.close()
-        _log.info("stopped: %s questions answered", f"{understanding.answered:,}")
+        _log.info("stopped: %s questions answered, %s words heard", f"{understanding.answered:,}", f"{hearing.heard:,}")

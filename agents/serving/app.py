@@ -36,6 +36,7 @@ from .quick import Quick
 from .rate import RateLimit
 from .reads import reads
 from .refused import say_no_alike
+from .say import Speaking, say
 from .search import search
 from .state import state
 from .stream import stream
@@ -82,7 +83,9 @@ class Serving:
         api.include_router(reads(self._reader, self._asking, worded, self.metrics))
         api.include_router(why(self._asking, settings.learning.lists, worded))
         searching = Searching(self._asking, self._reader, self._changes, prefix)
-        api.include_router(search(searching, settings.learning.lists))
+        speaking = Speaking(self._asking, self._events, self.metrics, target)
+        api.include_router(search(searching, settings.learning.lists, speaking))
+        api.include_router(say(speaking, self._applied, target=target, within_s=serve.wait_s))
         api.include_router(stream(self._hub, self._reader, self.metrics, self.ending))
         api.include_router(
             interactions(

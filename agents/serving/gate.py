@@ -26,6 +26,8 @@ def route_of(method: str, path: str) -> tuple[str, Level]:
     """Return what metrics call a path, and what it takes to use it."""
     if path.startswith("/v1/"):
         if path.startswith("/v1/users/"):
+            if method == "POST":
+                return "say", Level.write
             return "recommendations" if path.endswith("/recommendations") else "why", Level.read
         if path == "/v1/interactions":
             return "interactions", Level.write

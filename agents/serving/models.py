@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from millstream.schemas.languages import TAG
-from millstream.schemas.questions import Intent, KeptOff
+from millstream.schemas.questions import KeptOff
 
 MAX_K = 1_000
 MAX_EXCLUDED = 1_000
@@ -144,68 +144,6 @@ class WhyOut(BaseModel):
     version: VersionOut = Field(description="That a list made at the same moment would have.")
     as_of_ms: int
     words: str = Field(default="", description="Where `words=` asks for it: a sentence for people. Plain text.")
-
-
-class FoundOut(BaseModel):
-    """One item that a search found. Ranks count from 1; null: not found that way, or not scored."""
-
-    item_id: str
-    title: str | None
-    score: float = Field(description="What the ranks come to; comparable within one answer.")
-    lexical_rank: int | None = Field(description="By the words typed.")
-    lexical_score: float | None
-    vector_rank: int | None = Field(description="By what the text and the item mean.")
-    vector_score: float | None
-    popular_rank: int | None = Field(description="On the list that there is of the category.")
-    personal_rank: int | None = Field(description="By the score that it has for the user.")
-    personal_score: float | None
-    in_category: bool = Field(description="Whether it is of the category that the text names.")
-
-
-class SearchOut(BaseModel):
-    """What a search found, best first."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "query": "princes bride",
-                "user_id": "42",
-                "intent": "find",
-                "category": None,
-                "encoder": "minilm",
-                "personal": True,
-                "because": None,
-                "items": [
-                    {
-                        "item_id": "173",
-                        "title": "Princess Bride, The",
-                        "score": 0.018,
-                        "lexical_rank": 1,
-                        "lexical_score": 33.7,
-                        "vector_rank": 1,
-                        "vector_score": 0.75,
-                        "popular_rank": None,
-                        "personal_rank": 12,
-                        "personal_score": 1.5,
-                        "in_category": False,
-                    }
-                ],
-                "took_ms": {"encode": 12.9, "match": 1.4, "personal": 1.1, "total": 16.2},
-            }
-        }
-    )
-
-    query: str
-    user_id: str | None
-    intent: Intent = Field(description="What the text is after: one item by its title, a category, or a look around.")
-    category: str | None = Field(description="The category that the text names, as the catalogue spells it.")
-    encoder: str | None = Field(description="null: there is none, and words alone were compared.")
-    personal: bool = Field(description="Whether what is known of the user is in the order.")
-    because: Literal["no_user", "unknown_user", "no_answer"] | None = Field(
-        description="Why it is not personal: nobody was named, nothing is known of them, no worker answered in time."
-    )
-    items: Sequence[FoundOut]
-    took_ms: dict[str, float] = Field(description="encode: the text; match: words and vectors; personal; total.")
 
 
 class BatchIn(BaseModel):

@@ -91,15 +91,16 @@ class Understanding:
     async def said(self, question: WordQuestion) -> TextAnswer | SearchAnswer | AlikeAnswer:
         """Return the answer to a question."""
         if isinstance(question, TextQuestion):
-            return await self._meaning(question)
+            return await self.meaning(question.text, encode=question.encode)
         if isinstance(question, SearchQuestion):
             return await self._found(question)
         assert isinstance(question, AlikeQuestion)
         return AlikeAnswer(items=self._index.alike(question.item_id, question.k))
 
-    async def _meaning(self, question: TextQuestion) -> TextAnswer:
-        asked = self._index.meaning(question.text)
-        vector = await self._vector(asked.clauses) if question.encode else None
+    async def meaning(self, text: str, *, encode: bool = True) -> TextAnswer:
+        """Return what a text means; with `encode`, its vector too."""
+        asked = self._index.meaning(text)
+        vector = await self._vector(asked.clauses) if encode else None
         coded, scale = (b"", 0.0) if vector is None else _coded(vector)
         return TextAnswer(
             intent=asked.intent,
