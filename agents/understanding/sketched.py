@@ -39,7 +39,7 @@ class SketchedNearest:
         self._index.pq.cp.min_points_per_centroid = 1  # it would warn of few
         some = np.sort(np.random.default_rng(seed).permutation(n)[:_TRAINED_ON])
         self._index.train(np.ascontiguousarray(vectors[some]))
-        self._packer = self._index.get_CodePacker()
+        self._packer = self._index.get_CodePacker()  # type: ignore[attr-defined]  # its stubs lack it
         self._began_with: int = n
         self._changes = 0
         self._places = {row: place for place, row in enumerate(rows)}
