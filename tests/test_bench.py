@@ -28,6 +28,7 @@ from millstream.agents.bench.report import Report, WrongResult
 from millstream.agents.bench.shoppers import distinct_users, shoppers_log
 from millstream.agents.bench.stages import SCORE, STAGES, rank_as_far_as
 from millstream.agents.commands.bench import command
+from millstream.agents.encoders import missing_packages
 from millstream.online_learning import ranking
 from millstream.online_learning.blend import gap_context, history_context
 from millstream.online_learning.scratch import KNN, SECOND
@@ -319,6 +320,21 @@ async def test_a_user_without_their_last_list_makes_a_run_void(redis_url: str, p
     await client.aclose()
 
 
+@pytest.mark.skipif(bool(missing_packages()), reason="the extra `text` is not installed")
+def test_search_finds_what_it_put_and_nearly_all_of_the_nearest(
+    kafka: LocalKafka, redis_url: str, tmp_path: Path
+) -> None:
+    """Small: both halves run, each search is personal, each new item was found by its words and by its vector."""
+    env = variables(kafka.bootstrap, redis_url) | {"MILLSTREAM_CONTENT__ENCODER": "light"}
+    options = ("--catalogue", "60", "--vectors", "3000", "--width", "16", "--queries", "12", "--puts", "2")
+    found = bench("search", *options, env=env, cwd=tmp_path)
+    figures = found["figures"]
+    assert figures["ann_recall_at_50"] >= 0.95
+    assert figures["search_personal_share"] == 1
+    assert 0 < figures["put_to_found_p99_ms"] <= figures["put_to_meant_p99_ms"]
+    assert set(found["ratios"]) >= {"ann_speed_over_exact", "ann_speed_over_own_exact"}
+
+
 def test_a_log_of_few_users_makes_a_run_void() -> None:
     """Below 250 in any thousand the worker would be measured on hardly any lists; a short log is what it is."""
     assert distinct_users(["a", "b"]) == 2
@@ -352,6 +368,7 @@ def test_the_report_is_plain_json_and_a_table() -> None:
         ["freshness", "--kill"],
         ["learn", "--limit", "0"],
         ["rank", "--items", "9"],
+        ["search", "--catalogue", "3"],
     ],
 )
 def test_bad_usage_exits_2(options: list[str]) -> None:

@@ -20,6 +20,7 @@ from millstream.agents.understanding.nearest import (
     GrowingNearest,
     Nearest,
 )
+from millstream.agents.understanding.sketched import SketchedNearest
 
 WIDTH = 16
 
@@ -41,11 +42,22 @@ def approximate() -> ApproximateNearest:
     return made
 
 
+def sketched() -> SketchedNearest:
+    """Another."""
+    made = SketchedNearest(range(500), some_vectors(500, seed=7))
+    for row in range(500):
+        made.drop(row)
+    return made
+
+
 def grown() -> GrowingNearest:
     return GrowingNearest(WIDTH, most_exact=50)
 
 
-@pytest.fixture(params=[lambda: ExactNearest(WIDTH), approximate, grown], ids=["exact", "approximate", "growing"])
+EACH = {"exact": lambda: ExactNearest(WIDTH), "approximate": approximate, "sketched": sketched, "growing": grown}
+
+
+@pytest.fixture(params=EACH.values(), ids=EACH)
 def nearest(request: pytest.FixtureRequest) -> Nearest:
     make: Callable[[], Nearest] = request.param
     return make()
@@ -154,6 +166,7 @@ class Changes(RuleBasedStateMachine):
         super().__init__()
         self.nearest = GrowingNearest(WIDTH, most_exact=12)
         self.exact = ExactNearest(WIDTH)
+        self.sketched = sketched()
         self.held: dict[int, NDArray[np.float32]] = {}
 
     @rule(row=ROWS, seed=st.integers(0, 1_000))
@@ -161,6 +174,7 @@ class Changes(RuleBasedStateMachine):
         self.held[row] = vector = some_vectors(1, seed=seed)[0]
         self.nearest.put(row, vector)
         self.exact.put(row, vector)
+        self.sketched.put(row, vector)
 
     @rule(first=ROWS, count=st.integers(1, 20))
     def put_many(self, first: int, count: int) -> None:
@@ -172,6 +186,7 @@ class Changes(RuleBasedStateMachine):
         self.held.pop(row, None)
         self.nearest.drop(row)
         self.exact.drop(row)
+        self.sketched.drop(row)
 
     @rule()
     def part(self) -> None:
@@ -185,7 +200,7 @@ class Changes(RuleBasedStateMachine):
     def search(self, seed: int, k: int) -> None:
         asked = some_vectors(1, seed=seed)[0]
         best = truth(self.held, asked, k)
-        for found in (self.nearest.search(asked, k), self.exact.search(asked, k)):
+        for found in (each.search(asked, k) for each in (self.nearest, self.exact, self.sketched)):
             rows = found.rows.tolist()
             assert len(set(rows)) == len(rows) == len(best)
             # 16 bits an element: as near as the best, if not the same
@@ -194,7 +209,7 @@ class Changes(RuleBasedStateMachine):
 
     @invariant()
     def holds_what_was_put(self) -> None:
-        assert len(self.nearest) == len(self.exact) == len(self.held)
+        assert len(self.nearest) == len(self.exact) == len(self.sketched) == len(self.held)
         assert all(row in self.nearest for row in self.held)
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from running import Pipeline
+from running import Pipeline, until
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -30,9 +30,12 @@ LONGEST_URL = 10_000  # far longer ones are refused by the HTTP server before th
 STREAM = "/v1/stream"  # an answer that does not end: tests/test_serving_stream.py
 
 
+pytest.importorskip("faiss", reason="the extra `search` is not installed: searches would be answered with 503")
+
+
 @pytest.fixture
 async def address(pipeline: Pipeline) -> Iterator[str]:  # type: ignore[misc]  # an async generator to pytest-asyncio
-    """Where a `millstream serve` process answers, with a worker, Kafka and Redis behind it."""
+    """Where a `millstream serve` process answers: a worker, who understands texts, Kafka and Redis are behind it."""
     await publish(pipeline.redis_url, pipeline.prefix, slate("u"), slate(""))
     environment = pipeline.environment | {
         "MILLSTREAM_SERVE__ADMIN_KEYS": f'["{ADMIN}"]',
@@ -50,8 +53,11 @@ async def address(pipeline: Pipeline) -> Iterator[str]:  # type: ignore[misc]  #
         ) as serving,
     ):
         await worker.running()
+        understanding = pipeline.start("env", "MILLSTREAM_CONTENT__ENCODER=/none", *MILLSTREAM, "understand")
+        await until(lambda: "running: " in understanding.said)
         assert serving.stdout is not None
         yield serving.stdout.readline().split()[2].rstrip(",")
+        understanding.kill()
         serving.terminate()
 
 

@@ -77,7 +77,9 @@ async def test_what_is_put_is_found_by_its_words_and_by_its_meaning(pipeline: Pi
                 assert similar["fallback"] == "content"
             understands.process.send_signal(2)
             assert understands.process.wait(10) == 0
-            assert "questions answered" in understands.said
+            last = json.loads(understands.out.read_text().splitlines()[-1])
+            assert (last["encoder"], last["items"], last["vectors"]) == ("light", len(ITEMS), len(ITEMS))
+            assert last["answered"] >= 4
     finally:
         encoding.kill()
 

@@ -255,3 +255,24 @@ def test_two_swapped_letters_are_one_mistake() -> None:
         3,
         3,
     ]
+
+
+async def test_any_text_is_answered_in_little_time(index: CatalogueIndex, texts: Texts | None) -> None:
+    """Many words, long ones, unknown ones, marks alone, other scripts: a few of them are looked for, and none harms."""
+    unknown = " ".join(f"qz{number:03}xkvw" for number in range(60))
+    for text in (
+        unknown,
+        f"{unknown} jaws",
+        "a " * 256,
+        "x" * 512,
+        "'" * 500,
+        "🎬 \0 %%% ((( )))",
+        "日本 映画",
+        "not " * 128,
+    ):
+        await found(index, texts, text)
+    lexical = index._lexical
+    assert lexical.search([f"jasw{number}" for number in range(60)], 5) == []
+    assert [held.row for held in lexical.search(["jasw"] * 300, 1)] == [
+        held.row for held in lexical.search(["jaws"], 1)
+    ]

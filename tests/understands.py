@@ -31,7 +31,7 @@ def settings(pipeline: Pipeline) -> Settings:
 @contextmanager
 def understanding(pipeline: Pipeline, encoder: str) -> Iterator[Worker]:
     """The process, with this encoder."""
-    started = pipeline.start("env", f"MILLSTREAM_CONTENT__ENCODER={encoder}", *CLI, "understand")
+    started = pipeline.start("env", f"MILLSTREAM_CONTENT__ENCODER={encoder}", *CLI, "understand", "--json")
     try:
         yield started
     finally:

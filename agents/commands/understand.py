@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
 from contextlib import suppress
@@ -25,7 +26,8 @@ _log = logging.getLogger(__name__)
 
 
 @click.command("understand")
-def command() -> None:
+@click.option("--json", "as_json", is_flag=True, help="At the end, print one JSON object on the last line.")
+def command(as_json: bool) -> None:
     """Answer searches over the catalogue, and hear what users say, until Ctrl-C.
 
     Reads the topics items and item-vectors from their beginnings into memory, and follows them: what is put into the
@@ -45,8 +47,21 @@ def command() -> None:
     ensure_topics(settings)
     threadpool_limits(1)  # threads that wait for one another cost more than they bring, and a core is the promise
     texts = _texts(settings)
+    index = CatalogueIndex(encoder_name(settings.content.encoder))
+    understanding = Understanding(settings.redis.url, settings.redis.prefix, index, texts)
+    hearing = Hearing(settings, understanding.meaning)
     with suppress(asyncio.CancelledError):
-        uvloop.run(_run(settings, texts))
+        uvloop.run(_run(settings, texts, index, understanding, hearing))
+    _log.info("stopped: %s questions answered, %s words heard", f"{understanding.answered:,}", f"{hearing.heard:,}")
+    if as_json:
+        answer = {
+            "encoder": None if texts is None else texts.encoder,
+            "items": index.items,
+            "vectors": index.vectors,
+            "answered": understanding.answered,
+            "heard": hearing.heard,
+        }
+        click.echo(json.dumps(answer))
 
 
 def _texts(settings: Settings) -> Texts | None:
@@ -62,12 +77,11 @@ def _texts(settings: Settings) -> Texts | None:
     return Texts(encoder)
 
 
-async def _run(settings: Settings, texts: Texts | None) -> None:
+async def _run(
+    settings: Settings, texts: Texts | None, index: CatalogueIndex, understanding: Understanding, hearing: Hearing
+) -> None:
     cancel_once_on_signals()
-    index = CatalogueIndex(encoder_name(settings.content.encoder))
     following = Following(settings, index)
-    understanding = Understanding(settings.redis.url, settings.redis.prefix, index, texts)
-    hearing = Hearing(settings, understanding.meaning)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(following.run())
@@ -79,4 +93,3 @@ async def _run(settings: Settings, texts: Texts | None) -> None:
     finally:
         if texts is not None:
             texts.close()
-        _log.info("stopped: %s questions answered, %s words heard", f"{understanding.answered:,}", f"{hearing.heard:,}")

@@ -30,6 +30,9 @@ _BEGINNING, _NEARLY = 0.7, 1.5
 """What a word counts for that only begins as the one typed, and one that differs in a letter or two."""
 _SHORTEST_BEGINNING, _SHORTEST_NEARLY, _SHORTEST_TWICE = 2, 4, 8
 """Letters of a word from which on it may stand for a longer one, for another by one letter, by two."""
+_MOST_WORDS, _MOST_NEARLY = 24, 4
+"""Words of a text that are looked for, and those nobody knows that are looked for as they may have been meant: some
+milliseconds each where there are many titles."""
 _MOST_CHARACTERS = 4_000
 _HEAP_BYTES = 32_000_000
 
@@ -64,10 +67,10 @@ class Lexical:
         rest = [item.text or "", *item.attributes.values()]
         self._writer.add_document(
             Document(
-                title=" ".join(words(item.title or "")),
+                title=" ".join(words((item.title or "")[:_MOST_CHARACTERS])),
                 categories=" ".join(words(" ".join(item.categories))),
                 rest=" ".join(words(" ".join(rest)[:_MOST_CHARACTERS])),
-                category=[folded(name) for name in item.categories],
+                category=[folded(name[:_MOST_CHARACTERS]) for name in item.categories],
                 row=row,
             )
         )
@@ -87,25 +90,29 @@ class Lexical:
         self._changed = False
         return True
 
-    def knows(self, word: str) -> bool:
-        """Return whether any item holds this very word."""
+    def _knows(self, word: str) -> bool:
         return any(self._searcher.doc_freq(field, word) for field in _FIELDS)
 
     def search(self, said: Sequence[str], k: int, category: str | None = None) -> list[Held]:
         """Return the items that hold these words best, `k` at most, best first, ties by row; of a category alone."""
-        each = [self._held(word, is_last=at == len(said) - 1) for at, word in enumerate(said)]
-        if not each:
+        different = list(dict.fromkeys(said))[:_MOST_WORDS]
+        if not different:
             return []
+        unknown = [word for word in different if len(word) >= _SHORTEST_NEARLY and not self._knows(word)]
+        nearly = set(unknown[:_MOST_NEARLY])
+        each = [self._held(word, nearly=word in nearly, is_last=word == said[-1]) for word in different]
         query = Query.boolean_query([(Occur.Should, part) for part in each])
         if category is not None:
-            inside = Query.const_score_query(Query.term_query(self._schema, "category", folded(category)), 0.0)
+            inside = Query.const_score_query(
+                Query.term_query(self._schema, "category", folded(category[:_MOST_CHARACTERS])), 0.0
+            )
             query = Query.boolean_query([(Occur.Must, query), (Occur.Must, inside)])
         hits = self._searcher.search(query, limit=k, count=False).hits
         rows = self._searcher.fast_field_values("row", [address for _, address in hits]) if hits else []
         found = [Held(int(row or 0), float(score)) for (score, _), row in zip(hits, rows, strict=True)]
         return sorted(found, key=lambda held: (-held.score, held.row))
 
-    def _held(self, word: str, *, is_last: bool) -> Query:
+    def _held(self, word: str, *, nearly: bool, is_last: bool) -> Query:
         """Return the query for one word, typed to its end or not, spelt as it should be or not."""
         ways = [
             Query.boost_query(Query.term_query(self._schema, field, word, index_option="freq"), weight)
@@ -113,7 +120,7 @@ class Lexical:
         ]
         if is_last and len(word) >= _SHORTEST_BEGINNING:
             ways.append(self._title_like(word, 0, _BEGINNING, beginning=True))
-        if len(word) >= _SHORTEST_NEARLY and not self.knows(word):
+        if nearly:
             distance = 2 if len(word) >= _SHORTEST_TWICE else 1
             ways.append(self._title_like(word, distance, _NEARLY, beginning=is_last))
         return Query.disjunction_max_query(ways, tie_breaker=0.3)

@@ -3,8 +3,9 @@
 `ExactNearest`        looks at all of them: the best way while they are few
 `ApproximateNearest`  looks at those that lie around the centres nearest to what is asked (an inverted file: Sivic and
                       Zisserman 2003; Jégou, Douze and Schmid 2011), in faiss
-`Nearest` is what both promise; `GrowingNearest` begins with the first, goes over to the second, and finds new centres
-when the old ones no longer fit.
+`SketchedNearest`     looks at a sketch of each of them: better for wide vectors (`sketched.py`)
+`Nearest` is what all promise; `GrowingNearest` begins with the first, goes over to one of the others, and makes it anew
+when it no longer fits.
 
 Why not a graph (HNSW): a vector that changes costs it milliseconds, and here some tens of microseconds (decision 0030).
 """
@@ -13,15 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
-FloatVector = NDArray[np.float32]
+from .found import FloatVector, Found, in_order
+from .sketched import SketchedNearest
+
 MOST_EXACT = 20_000
 """Vectors up to which all are looked at."""
+WIDE = 128
+"""Elements beyond which vectors are sketched."""
 _FIRST_ROOM = 256
 _CENTRES = 2.3
 """Centres by the root of how many vectors there are: with 200,000 of them 1,028."""
@@ -35,14 +39,6 @@ _GROWN = 3.0
 """How much more or fewer vectors there may be than when the centres were found."""
 _GATHERED = 2_000
 """Vectors copied at a time: some milliseconds."""
-
-
-class Found(NamedTuple):
-    """The nearest, best first; equally near ones by row."""
-
-    rows: NDArray[np.int64]
-    similarities: FloatVector
-    """Inner products."""
 
 
 class Nearest(Protocol):
@@ -108,7 +104,7 @@ class ExactNearest:
         n = len(self._places)
         near = self._vectors[:n] @ vector
         best = np.argpartition(near, n - k)[n - k :] if k < n else np.arange(n)
-        return _in_order(self._rows[best], near[best])
+        return in_order(self._rows[best], near[best])
 
 
 class ApproximateNearest:
@@ -177,25 +173,28 @@ class ApproximateNearest:
         faiss.omp_set_num_threads(1)
         near, rows = self._index.search(np.ascontiguousarray(vector[None]), max(1, k))
         there = rows[0] >= 0
-        return _in_order(rows[0][there], near[0][there])
+        return in_order(rows[0][there], near[0][there])
+
+
+Made = ApproximateNearest | SketchedNearest
 
 
 class GrowingNearest:
-    """Exact until there are `most_exact`, then approximate. It finds centres, at first and anew, on a thread beside.
+    """Exact until there are `most_exact`, then approximate; that is made, at first and anew, on a thread beside.
 
-    The owner calls `settle` again and again. Until new centres are found, searches go on as before, and so do changes.
+    The owner calls `settle` again and again. Until it is made, searches go on as before, and so do changes.
     """
 
     def __init__(self, width: int, *, most_exact: int = MOST_EXACT) -> None:
         self._most_exact = most_exact
-        self._now: ExactNearest | ApproximateNearest = ExactNearest(width)
+        self._now: ExactNearest | Made = ExactNearest(width)
         self._to_gather: list[int] | None = None
         self._rows: list[int] = []
         self._parts: list[FloatVector] = []
         self._changed: set[int] = set()
         """Rows put or dropped since the copying began."""
         self._thread: ThreadPoolExecutor | None = None
-        self._made: Future[ApproximateNearest] | None = None
+        self._made: Future[Made] | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -243,12 +242,12 @@ class GrowingNearest:
                 self._begin_anew()
                 return False
             self._thread = ThreadPoolExecutor(1, "centres")
-            self._made = self._thread.submit(_found_centres, self._rows, self._parts)
+            self._made = self._thread.submit(_made, self._rows, self._parts)
         elif self._made.done():
             self._go_over(self._made.result())
         return False
 
-    def _go_over(self, made: ApproximateNearest) -> None:
+    def _go_over(self, made: Made) -> None:
         for row in self._changed:
             if row in self._now:
                 made.put(row, self._now.vectors([row])[0])
@@ -269,10 +268,6 @@ class GrowingNearest:
         return self._to_gather is None
 
 
-def _found_centres(rows: Sequence[int], parts: list[FloatVector]) -> ApproximateNearest:
-    return ApproximateNearest(rows, np.concatenate(parts))
-
-
-def _in_order(rows: NDArray[np.int64], near: FloatVector) -> Found:
-    order = np.lexsort((rows, -near))
-    return Found(rows[order], near[order].astype(np.float32))
+def _made(rows: Sequence[int], parts: list[FloatVector]) -> Made:
+    vectors = np.concatenate(parts)
+    return SketchedNearest(rows, vectors) if vectors.shape[1] > WIDE else ApproximateNearest(rows, vectors)
