@@ -7,11 +7,15 @@ import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+from millstream.agents.demo_servers import environment
 from millstream.streams.errors import Unavailable
+from millstream.streams.settings import Settings
 
 _STOP_WITHIN_S = 5.0
+_COMMAND_STOPS_WITHIN_S = 20.0
 _SHOWN_LINES = 12
 
 
@@ -35,6 +39,29 @@ async def child(module: str, *arguments: str) -> AsyncIterator[asyncio.subproces
         except TimeoutError:
             process.kill()
             await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def our_command(settings: Settings, folder: Path, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run one of our commands, under exactly these settings, its log in `folder`; at the end ask it to stop, insist."""
+    with (folder / f"{command[0]}.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "millstream.agents.cli", *command),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            env=environment(settings),
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), _COMMAND_STOPS_WITHIN_S)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
 
 
 async def answer_of(module: str, *arguments: str, within_s: float) -> Any:

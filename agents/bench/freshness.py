@@ -43,7 +43,7 @@ _SETTLE_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Run:
     """What came of the workers."""
 
     fresh: Percentiles
@@ -77,7 +77,7 @@ async def freshness(
     say(f"{len(offered):,} events of {name} at {rate:,.0f} a second, to a bare consumer")
     floor = await _floor(where, offered, rate)
     say(f"the same to a worker; the floor was {_shown(floor)}")
-    run = await _workers(where, before, offered, rate, workers, kill, say)
+    run = await through_workers(where.folder, where.apart("worker"), before, offered, rate, workers, kill, say=say)
     fresh = run.fresh
     several: dict[str, float] = {"workers": workers, "staleness_p99_ms": run.stale_ms} if workers > 1 else {}
     if kill:
@@ -133,21 +133,23 @@ async def _through_bare_consumer(settings: Settings, columns: InteractionColumns
     return meter.overall()
 
 
-async def _workers(
-    where: Place,
+async def through_workers(
+    folder: Path,
+    settings: Settings,
     before: InteractionColumns,
     offered: InteractionColumns,
     rate: float,
-    workers: int,
-    kill: bool,
+    workers: int = 1,
+    kill: bool = False,
+    *,
     say: Say,
-) -> _Run:
-    settings = where.apart("worker")
+) -> Run:
+    """Return what came of workers under these settings, which know nothing, as `freshness` has it."""
     meter = FreshnessMeter()
     async with AsyncExitStack() as stack:
-        route = await stack.enter_async_context(ThroughKafka(settings, offered, rate, meter, where.folder))
+        route = await stack.enter_async_context(ThroughKafka(settings, offered, rate, meter, folder))
         others = [
-            await stack.enter_async_context(_one_more(settings, where.folder / f"worker-{number}"))
+            await stack.enter_async_context(_one_more(settings, folder / f"worker-{number}"))
             for number in range(2, workers + 1)
         ]
         await _shared(route.worker, others)
@@ -178,7 +180,7 @@ async def _workers(
         raise WrongResult(f"{end.learned:,} of {events:,} events learned, {end.dead_letters:,} dead letters")
     if {other["state_hash"] for other in ends} - {end.state_hash}:
         raise WrongResult("the workers' states differ")
-    return _Run(meter.overall(), end.lists, len(offered) / elapsed_s, stale_ms, order_bytes / elapsed_s)
+    return Run(meter.overall(), end.lists, len(offered) / elapsed_s, stale_ms, order_bytes / elapsed_s)
 
 
 def _order_bytes(settings: Settings) -> int:

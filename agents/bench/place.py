@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from millstream.agents.demo_servers import Say, servers
 from millstream.agents.errors import Problem
-from millstream.streams.settings import Settings, load_settings
-from millstream.streams.topics import ensure_topics
+from millstream.streams.settings import Input, Settings, load_settings
+from millstream.streams.topics import admin_client, describe_topics, ensure_topics
 
 PARTITIONS = 4
 
@@ -39,6 +39,23 @@ class Place:
                 "topics": settings.topics.model_copy(update={"model_log": model_log}),
             }
         )
+
+    @asynccontextmanager
+    async def topics_apart(self, name: str) -> AsyncIterator[Settings]:
+        """Yield settings as `apart`, and with topics of their own, which exist for the while."""
+        settings = self.apart(name)
+        mine = settings.model_copy(
+            update={
+                "inputs": (Input(topic=f"{settings.inputs[0].topic}.{name}"),),
+                "topics": settings.topics.prefixed(f"{name}."),
+            }
+        )
+        try:
+            ensure_topics(mine)  # not in a thread, which Ctrl-C would leave creating them when they are deleted
+            yield mine
+        finally:
+            with admin_client(mine.kafka.bootstrap_servers) as client:
+                client.delete_topics(sorted(state.spec.name for state in describe_topics(mine) if state.exists))
 
 
 @contextmanager

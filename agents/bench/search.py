@@ -8,16 +8,15 @@ are PUT, and searched for until they are found by their words, and by their mean
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
 import numpy as np
 
-from millstream.agents.demo_servers import Say, environment
+from millstream.agents.demo_servers import Say
 from millstream.agents.worker_process import WorkerProcess
 from millstream.schemas.records import Item
 from millstream.streams.acked_producer import AckedProducer, Record
@@ -26,6 +25,7 @@ from millstream.streams.catalogue_hash import encode_item
 from millstream.streams.errors import NoAnswer, Unavailable
 from millstream.streams.settings import Settings
 
+from .child import our_command
 from .nearest import NearestFigures, nearest_figures
 from .place import Place
 from .report import Report, WrongResult
@@ -113,9 +113,9 @@ async def _whole(where: Place, items: Sequence[Item], queries: int, puts: int, s
     await clicks.close()
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(WorkerProcess(settings, where.folder))
-        await stack.enter_async_context(_process(settings, where, "encode"))
-        await stack.enter_async_context(_process(settings, where, "understand"))
-        serve = await stack.enter_async_context(_process(settings, where, "serve", "--port", "0"))
+        await stack.enter_async_context(our_command(settings, where.folder, "encode"))
+        await stack.enter_async_context(our_command(settings, where.folder, "understand"))
+        serve = await stack.enter_async_context(our_command(settings, where.folder, "serve", "--port", "0"))
         assert serve.stdout is not None
         line = (await asyncio.wait_for(serve.stdout.readline(), _READY_WITHIN_S)).decode()
         client = await stack.enter_async_context(aiohttp.ClientSession(line.split()[2].rstrip(",")))
@@ -146,29 +146,6 @@ async def _whole(where: Place, items: Sequence[Item], queries: int, puts: int, s
         "put_to_meant_p50_ms": float(np.median([by_vector for _, by_vector in found])),
         "put_to_meant_p99_ms": float(np.quantile([by_vector for _, by_vector in found], 0.99)),
     }
-
-
-@asynccontextmanager
-async def _process(settings: Settings, where: Place, *command: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run one of our commands until the end of the block."""
-    with (where.folder / f"{command[0]}.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "millstream.agents.cli", *command),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=log,
-            env=environment(settings),
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.terminate()
-                try:
-                    await asyncio.wait_for(process.wait(), _FOUND_WITHIN_S)
-                except TimeoutError:
-                    process.kill()
-                    await process.wait()
 
 
 async def _ready(settings: Settings, items: Sequence[Item], say: Say) -> str:
