@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import redis.asyncio
 from redis.exceptions import RedisError
@@ -108,11 +108,9 @@ class Searching:
         if found.intent == "category" and found.category is not None and category is None:
             candidates, popular = await self._with_popular(candidates, found.category, user, list_name)
         scored, because = await self._scored(user, candidates, list_name)
-        items = _in_order(found, candidates, popular, scored)
-        by = SPREAD[found.intent]
-        chosen = spread(
-            [item.score for item in items], [places.get(each.item_id, 0) for each in items], found.alike, by, k
-        )
+        ordered = _in_order(found, candidates, popular, scored)
+        at = [places.get(each.candidate.item_id, 0) for each in ordered]
+        chosen = spread([each.score for each in ordered], at, found.alike, SPREAD[found.intent], k)
         ended_s = time.perf_counter()
         return Searched(
             query=query,
@@ -122,7 +120,7 @@ class Searching:
             encoder=found.encoder,
             personal=because is None,
             because=because,
-            items=[items[at] for at in chosen],
+            items=[ordered[place].shown() for place in chosen],
             took_ms={
                 "encode": found.encode_ms,
                 "match": found.match_ms,
@@ -160,37 +158,51 @@ class Searching:
         return answer, None if answer.user_known else "unknown_user"
 
 
+class _Ranked(NamedTuple):
+    """A candidate with what its ranks come to."""
+
+    score: float
+    candidate: Candidate
+    popular_rank: int | None
+    personal_rank: int | None
+    personal_score: float | None
+
+    def shown(self) -> FoundItem:
+        """Return it as it is answered."""
+        each = self.candidate
+        return FoundItem(
+            item_id=each.item_id,
+            title=each.title,
+            score=self.score,
+            lexical_rank=each.lexical_rank,
+            lexical_score=each.lexical_score,
+            vector_rank=each.vector_rank,
+            vector_score=each.vector_score,
+            popular_rank=self.popular_rank,
+            personal_rank=self.personal_rank,
+            personal_score=self.personal_score,
+            in_category=each.in_category,
+        )
+
+
 def _in_order(
     found: SearchAnswer, candidates: Sequence[Candidate], popular: dict[str, int], scored: ScoresAnswer | None
-) -> list[FoundItem]:
+) -> list[_Ranked]:
     """Return the candidates as the ranks together put them, ties by id; of a category's, those of it first."""
     weights = WEIGHTS[found.intent]
     scores = [None] * len(candidates) if scored is None else scored.scores
     items = []
     for each, score, rank in zip(candidates, scores, ranked(scores), strict=True):
-        popular_rank = popular.get(each.item_id)
+        on_list = popular.get(each.item_id)
         worth = fused(
             [
                 (weights.lexical, each.lexical_rank),
                 (weights.vector, each.vector_rank),
                 (weights.personal, rank),
-                (weights.popular, popular_rank),
+                (weights.popular, on_list),
             ]
         )
-        items.append(
-            FoundItem(
-                item_id=each.item_id,
-                title=each.title,
-                score=worth,
-                lexical_rank=each.lexical_rank,
-                lexical_score=each.lexical_score,
-                vector_rank=each.vector_rank,
-                vector_score=each.vector_score,
-                popular_rank=popular_rank,
-                personal_rank=rank,
-                personal_score=score,
-                in_category=each.in_category,
-            )
-        )
+        items.append(_Ranked(worth, each, on_list, rank, score))
     first = found.intent == "category"
-    return sorted(items, key=lambda item: (-(first and item.in_category), -item.score, item.item_id))
+    items.sort(key=lambda item: (-(first and item.candidate.in_category), -item.score, item.candidate.item_id))
+    return items

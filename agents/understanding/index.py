@@ -97,9 +97,10 @@ class CatalogueIndex:
 
     def meaning(self, text: str) -> Meant:
         """Return what a text is after."""
-        held = self._lexical.search(words(text), _TITLES + _MOST_UNSEEN)
+        said = words(text)
+        held = self._lexical.search(said, _TITLES + _MOST_UNSEEN)
         titles = [entry.title for row, _ in held if (entry := self._known.entries[row]) is not None and entry.title]
-        return meant(text, clauses_of(text), titles[:_TITLES], self._known)
+        return meant(text, clauses_of(text), titles[:_TITLES], self._lexical.unknown(said), self._known)
 
     def candidates(
         self, asked: Meant, vector: NDArray[np.float32] | None, k: int, category: str | None = None

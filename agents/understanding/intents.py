@@ -10,7 +10,7 @@ Rules over the catalogue's own titles and categories: they say it better than a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from millstream.schemas.questions import Intent
@@ -46,11 +46,11 @@ class Meant(NamedTuple):
     """The words to look for."""
 
 
-def meant(text: str, clauses: Clauses, titles: Iterable[str], known: Known) -> Meant:
-    """Return what is meant; `titles` are those that hold the words of the text best."""
+def meant(text: str, clauses: Clauses, titles: Iterable[str], unknown: Collection[str], known: Known) -> Meant:
+    """Return what is meant; `titles` are those that hold the words of the text best, `unknown` are no item's words."""
     whole = words(text)
     titles = list(titles)
-    if any(_is_title(whole, part) for title in titles for part in _parts(title)):
+    if any(_is_title(whole, part, unknown) for title in titles for part in _parts(title)):
         category = _category(whole, known)
         if category is None or any(words(title) == whole for title in titles):
             return Meant("find", category, Clauses((" ".join(text.split()),), ()), whole)
@@ -73,7 +73,7 @@ def _category(said: Sequence[str], known: Known) -> str | None:
     return known.category(said) or known.category([word for word in said if word not in _BESIDE])
 
 
-def _is_title(said: Sequence[str], title: str) -> bool:
+def _is_title(said: Sequence[str], title: str, unknown: Collection[str]) -> bool:
     """Return whether the words are those of the title: each is one of it, and they are enough of it."""
     telling = [word for word in words(title) if word not in _SMALL]
     wanted = [word for word in said if word not in _SMALL]
@@ -81,7 +81,8 @@ def _is_title(said: Sequence[str], title: str) -> bool:
         return list(said) == words(title)
     left = list(telling)
     for at, word in enumerate(wanted):
-        found = next((each for each in left if is_like(word, each, is_last=at == len(wanted) - 1)), None)
+        last, nearly = at == len(wanted) - 1, word in unknown
+        found = next((each for each in left if is_like(word, each, nearly=nearly, is_last=last)), None)
         if found is None:
             return False
         left.remove(found)

@@ -90,6 +90,11 @@ class Lexical:
         self._changed = False
         return True
 
+    def unknown(self, said: Sequence[str]) -> set[str]:
+        """Return those of some words that no item holds, and that are looked for as they may have been meant."""
+        found = [word for word in said if len(word) >= _SHORTEST_NEARLY and not self._knows(word)]
+        return set(found[:_MOST_NEARLY])
+
     def _knows(self, word: str) -> bool:
         return any(self._searcher.doc_freq(field, word) for field in _FIELDS)
 
@@ -98,8 +103,7 @@ class Lexical:
         different = list(dict.fromkeys(said))[:_MOST_WORDS]
         if not different:
             return []
-        unknown = [word for word in different if len(word) >= _SHORTEST_NEARLY and not self._knows(word)]
-        nearly = set(unknown[:_MOST_NEARLY])
+        nearly = self.unknown(different)
         each = [self._held(word, nearly=word in nearly, is_last=word == said[-1]) for word in different]
         query = Query.boolean_query([(Occur.Should, part) for part in each])
         if category is not None:
@@ -130,15 +134,15 @@ class Lexical:
         return Query.boost_query(like, weight)
 
 
-def is_like(word: str, other: str, *, is_last: bool) -> bool:
+def is_like(word: str, other: str, *, nearly: bool, is_last: bool) -> bool:
     """Return whether a word typed may stand for another, as `Lexical` finds them.
 
-    >>> is_like("brigde", "bridge", is_last=False), is_like("str", "strikes", is_last=True)
+    >>> is_like("brigde", "bridge", nearly=True, is_last=False), is_like("str", "strikes", nearly=False, is_last=True)
     (True, True)
     """
     if word == other or (is_last and len(word) >= _SHORTEST_BEGINNING and other.startswith(word)):
         return True
-    if len(word) < _SHORTEST_NEARLY:
+    if not nearly:
         return False
     most = 2 if len(word) >= _SHORTEST_TWICE else 1
     beginnings: Iterable[str] = [other[: len(word) + by] for by in range(-most, most + 1)] if is_last else [other]
