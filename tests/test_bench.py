@@ -326,7 +326,7 @@ def test_search_finds_what_it_put_and_nearly_all_of_the_nearest(
 ) -> None:
     """Small: both halves run, each search is personal, each new item was found by its words and by its vector."""
     env = variables(kafka.bootstrap, redis_url) | {"MILLSTREAM_CONTENT__ENCODER": "light"}
-    options = ("--catalogue", "60", "--vectors", "3000", "--width", "16", "--queries", "12", "--puts", "2")
+    options = ("--catalogue", "150", "--vectors", "3000", "--width", "16", "--queries", "12", "--puts", "2")
     found = bench("search", *options, env=env, cwd=tmp_path)
     figures = found["figures"]
     assert figures["ann_recall_at_50"] >= 0.95

@@ -12,7 +12,7 @@ from .report import Report
 
 @click.command("search")
 @click.option("--items", type=FILE, help="A catalogue (JSONL; .gz) instead of simulated things.")
-@click.option("--catalogue", type=click.IntRange(4), default=5_000, show_default=True, help="How many of its items.")
+@click.option("--catalogue", type=click.IntRange(120), default=5_000, show_default=True, help="How many of its items.")
 @click.option("--vectors", type=click.IntRange(2_000), default=200_000, show_default=True, help="For the first half.")
 @click.option("--width", type=click.IntRange(2), default=64, show_default=True, help="Elements of each vector.")
 @click.option("--queries", type=click.IntRange(10), default=300, show_default=True, help="Of each kind.")
