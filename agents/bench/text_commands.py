@@ -9,6 +9,9 @@ import click
 from .commands import FILE, json_option, log_of, report, say, stoppable
 from .report import Report
 
+_BEGAN_MS = 1_767_225_600_000
+"""When the simulated shop opened: the start of 2026."""
+
 
 @click.command("search")
 @click.option("--items", type=FILE, help="A catalogue (JSONL; .gz) instead of simulated things.")
@@ -38,7 +41,7 @@ def search_command(
     if items is None:
         name, found = (
             "the simulated shop",
-            Catalogue(CatalogueConfig(items=catalogue), seed=1, start_ms=0).describe(),
+            Catalogue(CatalogueConfig(items=catalogue), seed=1, start_ms=_BEGAN_MS).describe(),
         )
     else:
         name, found = items.name, list(read_items(items).values())[:catalogue]
@@ -76,7 +79,7 @@ def encode_command(items: int, puts: int, turns: int, rate: float, seconds: floa
     from millstream.online_learning.simulated_catalogue import Catalogue, CatalogueConfig
 
     def run() -> Report:
-        found = Catalogue(CatalogueConfig(items=items), seed=3, start_ms=0).describe()
+        found = Catalogue(CatalogueConfig(items=items), seed=3, start_ms=_BEGAN_MS).describe()
         name, log = log_of(None, None, limit=max(1, int(rate * seconds)))
         with place(say, with_kafka=True) as where:
             return stoppable(encode(where, found, log, name, rate=rate, puts=puts, turns=turns, say=say))
