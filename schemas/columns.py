@@ -37,6 +37,8 @@ class InteractionColumns:
     """The slate each happened on, as `schemas.slate_places.slate_hash` has it, 0 for none, shape (n,); None: none."""
     slots: NDArray[np.int16] | None = None
     """The place on that slate, from 0, -1 where absent, shape (n,); None where `slates` is."""
+    surfaces: NDArray[np.uint32] | None = None
+    """The surface each happened on, as `schemas.surfaces.surface_hash` has it, 0 for none, shape (n,); None: none."""
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -54,6 +56,7 @@ class InteractionColumns:
             event_ids=None if self.event_ids is None else self.event_ids[first:last],
             slates=None if self.slates is None else self.slates[first:last],
             slots=None if self.slots is None else self.slots[first:last],
+            surfaces=None if self.surfaces is None else self.surfaces[first:last],
         )
 
     def taken(self, rows: NDArray[np.int64]) -> InteractionColumns:
@@ -70,6 +73,7 @@ class InteractionColumns:
             event_ids=None if self.event_ids is None else [self.event_ids[row] for row in places],
             slates=None if self.slates is None else self.slates[rows],
             slots=None if self.slots is None else self.slots[rows],
+            surfaces=None if self.surfaces is None else self.surfaces[rows],
         )
 
 

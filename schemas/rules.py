@@ -13,6 +13,7 @@ from .mapping import COLUMN_KINDS, InputMapping
 from .records import Kind
 from .rejects import Flaw, RejectCode, shown
 from .slate_places import NO_SLATE, NO_SLOT, SLATE_FIELDS, slate_hash, slate_slot
+from .surfaces import NO_SURFACE, surface_hash
 
 MAX_ID_BYTES = 256
 EARLIEST_MS = 100_000_000_000
@@ -39,6 +40,8 @@ class Event(NamedTuple):
     slate: int = NO_SLATE
     slot: int = NO_SLOT
     """As `slate_places` has them."""
+    surface: int = NO_SURFACE
+    """As `surfaces` has it."""
 
 
 def latest_ms(record_ms: int) -> int:
@@ -78,7 +81,8 @@ def judge(record: Mapping[str, Any], mapping: InputMapping, record_ms: int) -> E
     if isinstance(event_id, Flaw):
         return event_id
     slate, slot = (pick(record, mapping.names(ours))[1] for ours in SLATE_FIELDS)
-    return Event(user_id, item_id, kind, ts_ms, value, event_id, slate_hash(slate), slate_slot(slot))
+    surface = surface_hash(pick(record, mapping.names("context"))[1])
+    return Event(user_id, item_id, kind, ts_ms, value, event_id, slate_hash(slate), slate_slot(slot), surface)
 
 
 def judge_id(name: str, value: Any, missing: RejectCode) -> str | Flaw:
