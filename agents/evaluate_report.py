@@ -23,6 +23,7 @@ def result_json(result: Evaluation, events: int, events_per_s: float) -> dict[st
         "events": events,
         "events_per_s": round(events_per_s, 1),
         "state_hash": result.state_hash,
+        **({} if result.hash_apart is None else {"hash_apart": result.hash_apart}),
         "half": result.half.as_json(),
         "scored": result.scored.as_json(),
         "new": result.new.as_json(),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .digest import MASK_128, TableDigest
+from .digest import MASK_128, TableDigest, hash_text
 from .marks import HASH, Marks
 
 Layout = Mapping[str, Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]]
@@ -36,6 +36,8 @@ class Table:
     """The vocabulary whose rows these are; empty: none's."""
     later: bool
     """Whether there are snapshots from before there was this table: it is empty then."""
+    apart: bool = False
+    """Whether what it holds came from another device than the processor: its digest is no part of the state's."""
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     widened: set[str] = field(default_factory=set)
     """Arrays of which there are snapshots with fewer columns: the last ones then stay as they began."""
@@ -91,14 +93,23 @@ class Arena:
     was_narrower: bool = False
     """Whether it was filled from a snapshot with fewer columns: its digest is not that snapshot's then."""
 
-    def table(self, name: str, rows: int, used: Callable[[], int], *, of: str = "", later: bool = False) -> Table:
+    def table(
+        self,
+        name: str,
+        rows: int,
+        used: Callable[[], int],
+        *,
+        of: str = "",
+        later: bool = False,
+        apart: bool = False,
+    ) -> Table:
         """Declare a table of `rows` rows of which the first `used()` may hold anything; a name is declared once.
 
         A table `of` a vocabulary has its rows: when an id is forgotten, the row is cleared here too.
         """
         if name in self.tables:
             raise ValueError(f"table {name!r} is declared twice; give each part's table its own name")
-        self.tables[name] = Table(name, rows, used, of, later)
+        self.tables[name] = Table(name, rows, used, of, later, apart)
         return self.tables[name]
 
     def clear(self, of: str, rows: NDArray[np.int64]) -> None:
@@ -108,8 +119,13 @@ class Arena:
                 table.clear(rows)
 
     def digest(self) -> int:
-        """Return the sum of all tables' digests mod 2^128."""
-        return sum(table.digest() for table in self.tables.values()) & MASK_128
+        """Return the sum of all tables' digests mod 2^128, but of those `apart`."""
+        return sum(table.digest() for table in self.tables.values() if not table.apart) & MASK_128
+
+    def hash_apart(self) -> str | None:
+        """Return 32 hex digits over the tables `apart`; None where there are none."""
+        apart = [table for table in self.tables.values() if table.apart]
+        return hash_text(sum(table.digest() for table in apart)) if apart else None
 
     def dump(self) -> dict[str, NDArray[Any]]:
         """Return a copy of every array up to its last used row, by `table/array`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .adapter import adapter
 from .arena import Arena
 from .availability import availability
 from .blend import blend
@@ -25,6 +26,7 @@ from .ranking import Model
 from .ratings import ratings
 from .recency import recency
 from .said import said
+from .session import Session, session
 from .starting_weights import starting_weights
 from .vocabulary import Vocabulary
 
@@ -51,9 +53,11 @@ def assembled(config: LearningConfig, arena: Arena, users: Vocabulary, items: Vo
         availability=availability(arena, items),
         ratings=ratings(arena, users, config.rating_slope),
         influence=influence(arena, users, config),
-        interest=interest(arena, items),
+        interest=interest(arena, items, users),
+        adapter=adapter(arena, items),
         content=content(arena, items),
         said=said(arena, users, config.max_speakers),
+        session=_session(config, arena, items),
         dismissals=dismissals(arena, users),
         bought=bought(arena, users, config.kept_off_s, kept=bool(config.kept_off_kinds)),
         impressions=impressions(arena, users, config.shown_kept_off_s),
@@ -62,3 +66,11 @@ def assembled(config: LearningConfig, arena: Arena, users: Vocabulary, items: Vo
         prices=prices(arena if buying else Arena(), items if buying else none),
         limbo=limbo(config.max_users, config.max_items),
     )
+
+
+def _session(config: LearningConfig, arena: Arena, items: Vocabulary) -> Session:
+    if not config.session_transformer:
+        return session(Arena(), Vocabulary("none", 0))
+    from .session_loss import accelerator  # torch takes seconds to load
+
+    return session(arena, items, apart=accelerator() is not None)

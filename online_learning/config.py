@@ -56,6 +56,8 @@ class LearningConfig:
     """With `exclude_consumed`: the same on average, over `max_users`."""
     dedupe_events: int = 100_000
     """Events with an id that one with the same id may follow and not count; 0: every one counts."""
+    session_transformer: bool = False
+    """Whether a transformer reads the order of a user's last events, beside the other parts."""
     first_trained: int = 8_192
     """Until so many events have trained the blend, one in four does at least: the first ones teach it most."""
     shared_repeats: int = 8

@@ -55,6 +55,8 @@ class Evaluation:
     popularity_half: Figures
     """The better, by hit@10, of all-time popularity and half-life 40 events."""
     state_hash: str
+    hash_apart: str | None
+    """Of what was learned on another device than the processor, None where nothing was."""
 
 
 def evaluate(
@@ -102,6 +104,7 @@ def evaluate(
         cold=figures(measured.rank[cold]),
         popularity_half=better(figures(measured.popular_rank[half]), figures(measured.trending_rank[half])),
         state_hash=step.state_hash(),
+        hash_apart=step.arena.hash_apart(),
     )
 
 

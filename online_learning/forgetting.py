@@ -16,8 +16,6 @@ from .dismissals import Dismissals, drop_dismissed
 from .eviction import Eviction, Turnover, period, share, share_of
 from .histories import Histories, drop_items
 from .impressions import Impressions, drop_shown, give_back_shown
-from .interest import drop_targets
-from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
 from .neighbours import Neighbours, drop_users
 from .popularity import ALL_TIME, EVENTS, H40, HALF_LIVES_EVENTS, NEVER, mend_boards, when_down_to_one
@@ -25,6 +23,7 @@ from .prices import forget_prices
 from .ranking import Model
 from .recency import drop_chosen
 from .said import drop_near, forget_words
+from .trainers import Trainers
 from .vocabulary import Vocabulary
 
 
@@ -35,12 +34,12 @@ def eviction(
     users: Vocabulary,
     items: Vocabulary,
     item_ids: JsonIds,
-    trainer: InterestTrainer,
+    trainers: Trainers,
 ) -> Eviction:
     """Return the eviction of users and items of one step."""
     turnovers = (
         UserTurnover(model, arena, users, items),
-        ItemTurnover(model, arena, users, items, item_ids, trainer, longest_row=config.max_consumed),
+        ItemTurnover(model, arena, users, items, item_ids, trainers, longest_row=config.max_consumed),
     )
     return Eviction(turnovers, period(config))
 
@@ -88,7 +87,7 @@ class ItemTurnover(Turnover):
         users: Vocabulary,
         items: Vocabulary,
         item_ids: JsonIds,
-        trainer: InterestTrainer,
+        trainers: Trainers,
         *,
         longest_row: int,
     ) -> None:
@@ -96,7 +95,7 @@ class ItemTurnover(Turnover):
         self._model = model
         self._users = users
         self._item_ids = item_ids
-        self._trainer = trainer
+        self._trainers = trainers
         self._spare = np.zeros(longest_row, np.int32)
         self._count = next((at for at, events in enumerate(HALF_LIVES_EVENTS) if events <= items.capacity), H40)
 
@@ -110,7 +109,7 @@ class ItemTurnover(Turnover):
         """Give their cells back, and mend what holds items of all rows together, which is short."""
         m = self._model
         # the block under way would write their vectors back; whoever loads a snapshot could not train it the same
-        self._trainer.settle()
+        self._trainers.settle()
         self._item_ids.catch_up()  # lists not yet written may hold them
         give_back_edges_of(m.covisitation, rows)
         forget_content(m.content, m.popularity, rows)
@@ -121,7 +120,7 @@ class ItemTurnover(Turnover):
         super().forget(rows, seq)
         mend_boards(m.popularity, len(self.vocabulary), seq)
         drop_chosen(m.recency, m.limbo.item)
-        drop_targets(m.interest, m.limbo.item)
+        self._trainers.forget(m.limbo.item)
 
     def sweep(self, part: int, seq: int) -> None:
         """Go through a part of the users' rows and of what was said, and through the edges of a part of the items."""

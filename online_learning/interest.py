@@ -1,9 +1,9 @@
 """Interest vectors: what a user is after, as a point among the items.
 
 Every item has a vector v_j. A user is an attention-pooled, time-decayed sum over the newest items of their history, so
-one click is enough and there is no table of users:
+one click is enough and there is no table of users, and what their context says (`prompts`):
 
-`u = Σ_d α_d v_{a_d}`, `α = softmax_d(q · v_{a_d} / √D + place_d - rate · ln(1 + Δt_d / 1 min))`, `s_j = (u' A) v_j`
+`u = Σ_d α_d v_{a_d} + p`, `α = softmax_d(q · v_{a_d} / √D + place_d - rate · ln(1 + Δt_d / 1 min))`, `s_j = (u' A) v_j`
 
 Trained in torch, in blocks (`interest_trainer`); this file is the kernels' half, which reads the same memory, so that
 scoring a shortlist costs no call of torch. The score estimates ln P(j | u) and a constant, one signal of the blend.
@@ -21,6 +21,7 @@ from .arena import Arena
 from .compiled import entry, inlined, kernel
 from .histories import Histories, since_ms
 from .logarithm import logarithm
+from .prompts import Prompts, add_prompts, move_context, note_context, prompts
 from .signal import PLAIN, TASTE, Signal
 from .vocabulary import Vocabulary
 
@@ -71,6 +72,7 @@ class Interest(NamedTuple):
     filled: NDArray[np.int64]
     """Events in each block; shape (2,)."""
     block_dirty: NDArray[np.uint8]
+    prompts: Prompts
 
 
 class Pooled(NamedTuple):
@@ -93,7 +95,7 @@ def pooled() -> Pooled:
     )
 
 
-def interest(arena: Arena, items: Vocabulary) -> Interest:
+def interest(arena: Arena, items: Vocabulary, users: Vocabulary) -> Interest:
     """Declare the vectors; A begins as the identity, all else at 0. An item's own vector begins at its first event."""
     vectors = arena.table("interest", items.capacity, lambda: len(items), of=items.name)
     pooling = arena.table("interest_pooling", 1, lambda: 1)
@@ -117,6 +119,7 @@ def interest(arena: Arena, items: Vocabulary) -> Interest:
         log_share=blocks.array("log_share", np.float32, BLOCK),
         filled=blocks.array("filled", np.int64),
         block_dirty=blocks.dirty,
+        prompts=prompts(arena, users, WIDTH, BLOCK),
     )
     part.matrix[:] = np.eye(WIDTH)
     part.rate[:] = 0.1
@@ -127,13 +130,16 @@ def interest(arena: Arena, items: Vocabulary) -> Interest:
 
 @kernel
 def welcome(v: Interest, item: int) -> None:
-    """Give an item that has never been chosen its first vector: a fixed draw of its row, uniform around 0."""
+    """Give an item that has never been chosen its own first vector: a fixed draw of its row, uniform around 0.
+
+    What its content lifted it to before (`adapter`) stays in it.
+    """
     draw = np.uint64(item + 1) * np.uint64(0x9E3779B97F4A7C15)
     for k in range(WIDTH):
         draw ^= draw >> np.uint64(29)
         draw *= np.uint64(0xBF58476D1CE4E5B9)
         unit = np.float32(draw >> np.uint64(40)) * np.float32(2.0**-24)
-        v.vector[item, k] = _SPREAD * (np.float32(2.0) * unit - np.float32(1.0))
+        v.vector[item, k] += _SPREAD * (np.float32(2.0) * unit - np.float32(1.0))
     v.square[item] = ZERO
     v.dirty[item] = 1
 
@@ -153,6 +159,7 @@ def collect(v: Interest, h: Histories, user: int, item: int, ts_ms: int) -> None
             v.history[0, at, place] = NOBODY
             v.age[0, at, place] = ZERO
     v.target[0, at] = item
+    note_context(v.prompts, at, user, ts_ms - h.last_ms[user])
     v.filled[0] = at + 1
     v.block_dirty[0] = 1
 
@@ -174,6 +181,7 @@ def drop_targets(v: Interest, gone: NDArray[np.bool_]) -> None:
             v.history[0, kept, places:] = NOBODY
             v.age[0, kept, places:] = ZERO
             v.target[0, kept] = target
+            move_context(v.prompts, at, kept)
             kept += 1
     v.filled[0] = kept
     v.block_dirty[0] = 1
@@ -209,6 +217,7 @@ def pool(v: Interest, h: Histories, user: int, now_ms: int, w: Pooled) -> bool:
         row, by = v.vector[h.item[user, place]], w.weight[place] / total
         for k in range(WIDTH):
             u[k] += by * row[k]
+    add_prompts(v.prompts, user, now_ms - h.last_ms[user], u)
     for i in range(WIDTH):
         for k in range(WIDTH):
             projected[k] += v.matrix[i, k] * u[i]

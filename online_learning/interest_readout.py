@@ -15,12 +15,22 @@ from numpy.typing import NDArray
 
 from .arena import Arena
 from .histories import Histories, drop_items, histories
-from .interest import PLACES, describe_interest, interest, pool, pooled
+from .interest import BLOCK, PLACES, WIDTH, describe_interest, interest, pool, pooled
 from .kernel import SERVING_GAP_MS
+from .prompts import Prompts, prompts
 from .snapshot import Dump
 from .vocabulary import Vocabulary
 
-TABLES = ("histories", "interest", "interest_pooling", "interest_blocks")
+TABLES = (
+    "histories",
+    "interest",
+    "interest_pooling",
+    "interest_blocks",
+    "interest_prompts",
+    "interest_contexts",
+    "surfaces",
+    "surface",
+)
 """What `Interests` needs of a snapshot."""
 ItemScores = tuple[tuple[str, float], ...]
 
@@ -62,7 +72,7 @@ class Interests:
         self._as_of_ms = int(dump.header["last_ms"])
         arena = Arena()
         self._histories = histories(arena, self.users, int(dump.header["config"]["history_length"]))
-        self._interest = interest(arena, self.items)
+        self._interest = interest(arena, self.items, self.users)
         dump.fill(arena)
         # an item that was never chosen has a vector of zeros, which would be nearer than what scores below 0
         self._chosen = np.flatnonzero(self._interest.vector.any(axis=1)).astype(np.int32)
@@ -92,7 +102,8 @@ class Interests:
     def _vector(
         self, kind: Literal["user", "item"], id_: str, h: Histories, row: int, top: int, among: NDArray[np.int32]
     ) -> InterestVector:
-        v, now_ms = self._interest, self._as_of_ms + SERVING_GAP_MS
+        now_ms = self._as_of_ms + SERVING_GAP_MS
+        v = self._interest if kind == "user" else self._interest._replace(prompts=_no_prompts())
         user = np.array([row], np.int32)[0]  # the type that ranking calls these with: another would compile them anew
         w = pooled()
         pool(v, h, user, now_ms, w)
@@ -121,6 +132,11 @@ def _history_of_one(item: int) -> Histories:
     h.item[0, 0] = item
     h.held[0] = 1
     return h
+
+
+def _no_prompts() -> Prompts:
+    """Return the prompts of where no context says anything: an item is looked at by itself."""
+    return prompts(Arena(), Vocabulary("users", 1), WIDTH, BLOCK)
 
 
 def _unknown(kind: str, id_: str, known: Vocabulary, *, elsewhere: str) -> str:

@@ -32,11 +32,14 @@ from .occasion import count_occasion
 from .places import place_of, rank_by_count, rank_of
 from .popularity import ALL_TIME, EVENTS, H40, count
 from .prices import price_part
+from .prompts import note_surface
 from .ranking import Bench, Model, rank, score_to_buy
 from .ratings import rate, rating_weight
 from .recency import chosen
 from .said import lifted
 from .scratch import place_of_largest
+from .session import is_read, note_session
+from .session_reading import learn_session
 from .shortlist import FULL, LEAN
 from .signal import ASKED, DISMISSED, IGNORED, POPULAR, PRICE, SAYS, TASTE, TOGETHER, YOURS
 from .vocabulary import NOT_ADMITTED
@@ -70,6 +73,8 @@ class Events(NamedTuple):
     """The slate it happened on, 0 for none that has a name."""
     slot: NDArray[np.int16]
     """The place on that slate, -1 for unknown."""
+    surface: NDArray[np.uint32]
+    """The surface it happened on, 0 for none that has a name."""
     seq: NDArray[np.int64]
     """How many events there have been with this one."""
     listed: NDArray[np.int64]
@@ -94,6 +99,7 @@ def looks(users: NDArray[np.int32], ts_ms: int, seq: int) -> Events:
         rating=np.full(n, np.nan),
         slate=np.zeros(n, np.uint32),
         slot=np.full(n, -1, np.int16),
+        surface=np.zeros(n, np.uint32),
         seq=np.full(n, seq),
         listed=np.arange(n),
     )
@@ -171,6 +177,8 @@ def learn_events(
                     show(m.impressions, user, item, ts_ms, e.slate[at], e.slot[at])
                 else:
                     put_away(m.dismissals, user, item, ts_ms, e.deed[at])
+        if user >= 0 and e.surface[at] != 0:
+            note_surface(m.interest.prompts, user, e.surface[at])
         if e.listed[at] >= 0:
             now_ms = present_ms(m.histories, user, ts_ms)
             n = make_list(m, b, user, now_ms, seq, exclude, FULL if train_every == 1 else LEAN, lists, e.listed[at])
@@ -220,6 +228,8 @@ def _one_event(
         welcome(m.interest, item)
     if train and shared:
         collect(m.interest, h, user, item, now_ms)
+        if is_read(m.session):
+            note_session(m.session, m.interest, h, user)
     if shared:
         _share(m, user, item, place < 0, ts_ms, now_ms, weight, seq)
     take_back(m.dismissals, user, item, ts_ms)
@@ -282,6 +292,8 @@ def _measure_and_train(
         if arranges(b.arrangement):
             measured.rank[at] = _rank_shown(b, m.interest, h, user, n, target)
         learn_from_shown(m.impressions, b.work, user, slate, ts_ms, b.scratch.items, b.scores, n, target, weight)
+        if is_read(m.session):
+            learn_session(m.session, b.reading, history, gap, b.scores, n, target, weight)
         measured.loss[at] = learn(
             m.blend, b.work, history, gap, b.scratch.items, b.signals, b.scores, n, target, weight
         )
@@ -367,6 +379,9 @@ def write_place(
     lists.contribution[row, at, DISMISSED] = -pushed
     lists.contribution[row, at, IGNORED] = -sank
     lists.contribution[row, at, ASKED] = asked
+    if is_read(m.session):
+        lists.contribution[row, at, POPULAR] -= b.reading.said[1, place]
+        lists.contribution[row, at, TASTE] += b.reading.said[1, place]
     evidence, via = lists.evidence[row, at], place_of_largest(s, item)
     evidence[:] = -1
     evidence[YOURS] = evidence[DISMISSED] = evidence[IGNORED] = item

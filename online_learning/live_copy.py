@@ -142,7 +142,8 @@ class LiveCopy:
 
     def state_hash(self, moment: Moment) -> str:
         """Return the step's state hash at a moment whose copies were taken in, the last of all."""
-        tables = sum(digest.value for digest in self._tables.values())
+        apart = {name for name, table in self._step.arena.tables.items() if table.apart}
+        tables = sum(digest.value for name, digest in self._tables.items() if name not in apart)
         return hash_text(tables + sum(digest.value for digest in self._ids.values()) + moment.rest)
 
     def _rows(self, table: str, rows: Where) -> dict[str, NDArray[Any]]:

@@ -19,6 +19,7 @@ from .dismissals import PLACES as PUT_AWAY
 from .histories import Histories, adopt, chosen_since
 from .impressions import adopt_shown
 from .influence import Influence
+from .prompts import take_surface
 from .ranking import Model
 from .ratings import MEMORY, Ratings
 from .said import adopt_words
@@ -38,6 +39,7 @@ def merge(m: Model, old: int, user: int, exclude: bool) -> None:
     _merge_bought(m.bought, old, user)
     _merge_ratings(m.ratings, old, user)
     _merge_influence(m.influence, old, user)
+    take_surface(m.interest.prompts, old, user)
 
 
 @kernel

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .adapter import Adapter
 from .arranging import Arrangement, arrangement
 from .availability import Availability
 from .blend import BY_GAP, Blend, Workspace, score, workspace
@@ -35,6 +36,8 @@ from .recency import Recency
 from .said import Said, lift, wish
 from .scratch import CAP, Scratch, bar, begin, scratch
 from .second_order import walk_second
+from .session import Session, is_read
+from .session_reading import Reading, add_session, reading
 from .shortlist import FULL, MOST_OWN, shortlist
 from .signals import SIGNALS, describe, scales
 from .slab import UNIT
@@ -56,8 +59,11 @@ class Model(NamedTuple):
     ratings: Ratings
     influence: Influence
     interest: Interest
+    adapter: Adapter
     content: Content
     said: Said
+    session: Session
+    """Without rows where it is not read."""
     dismissals: Dismissals
     bought: Bought
     impressions: Impressions
@@ -81,6 +87,7 @@ class Bench(NamedTuple):
     scores: NDArray[np.float32]
     """Shape (CAP,)."""
     arrangement: Arrangement
+    reading: Reading
 
 
 def bench(config: LearningConfig, off: frozenset[str] = frozenset()) -> Bench:
@@ -94,6 +101,7 @@ def bench(config: LearningConfig, off: frozenset[str] = frozenset()) -> Bench:
         signals=np.zeros((SIGNALS, CAP), np.float32),
         scores=np.zeros(CAP, np.float32),
         arrangement=arrangement(config),
+        reading=reading(),
     )
 
 
@@ -169,19 +177,26 @@ def describe_items(m: Model, b: Bench, user: int, n: int, own: int, gap: int, no
 
 @inlined
 def score_to_buy(m: Model, b: Bench, user: int, n: int, history: int, gap: int, now_ms: int) -> None:
-    """Write the scores of the items described as things to buy, weighed by their prices, into `b.scores`."""
+    """Write the scores of the items described as things to buy, weighed by their prices, into `b.scores`.
+
+    After `score_items`: what the session says is the same.
+    """
     score(m.buy, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
     push_down(m.dismissals, user, now_ms, b.scratch.items, n, b.scores)
     sink(m.impressions, user, now_ms, b.scratch.items, n, b.scores)
     lift(m.content, b.scratch.liking, b.scratch.items, n, b.scores)
     for k in range(n):
         b.scores[k] += price_part(m.prices, b.scratch.items[k])
+        if is_read(m.session):
+            b.scores[k] += b.reading.said[1, k]
 
 
 @inlined
 def score_items(m: Model, b: Bench, user: int, n: int, history: int, gap: int, now_ms: int) -> None:
     """Write the scores of the items described into `b.scores`."""
     score(m.blend, b.work, history, gap, b.scratch.items, b.signals, n, b.scores)
+    if is_read(m.session):
+        add_session(m.session, m.interest, m.histories, user, history, gap, b.scratch.items, n, b.reading, b.scores)
     push_down(m.dismissals, user, now_ms, b.scratch.items, n, b.scores)
     sink(m.impressions, user, now_ms, b.scratch.items, n, b.scores)
     lift(m.content, b.scratch.liking, b.scratch.items, n, b.scores)

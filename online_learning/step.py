@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from millstream.schemas.columns import Chunk, InteractionColumns, ItemColumns, VectorColumns
 from millstream.schemas.records import Item, Kind
 
+from .adapter import enter
 from .applied import Applied
 from .arena import Arena
 from .asides import Asides
@@ -23,11 +24,9 @@ from .assembled import assembled
 from .catalogue import describe
 from .category_lists import CategoryLists
 from .config import BUY, MAIN, LearningConfig, differences, plain
-from .content import take_in
 from .digest import hash_128, hash_text
 from .event_window import EventWindow
 from .forgetting import eviction
-from .interest_trainer import InterestTrainer
 from .json_ids import JsonIds
 from .kernel import Events, Lists, learn_events, looks
 from .kinds import DEEDS, REFRESHING, SPEAKING, kept_off, kind_weights, last_of_each_user, ratings_of
@@ -39,6 +38,7 @@ from .similar import AsOf, SimilarLists
 from .slate_maker import Ranked, joined, list_all, reserve_lists
 from .snapshot import Dump, Saved
 from .touched import Touched
+from .trainers import Trainers
 from .vocabulary import NOT_ADMITTED, Vocabulary
 
 NOBODY = ""
@@ -96,8 +96,8 @@ class Step:
         )
         self.touched = Touched(self.arena, self.users, self.model.histories)
         self.quality = Quality(self.model.popularity)
-        self._trainer = InterestTrainer(self.model.interest, self.model.popularity)
-        self._eviction = eviction(config, self.model, self.arena, self.users, self.items, self.item_ids, self._trainer)
+        self._trainers = Trainers(self.model)
+        self._eviction = eviction(config, self.model, self.arena, self.users, self.items, self.item_ids, self._trainers)
         self._asides = Asides(
             self.model, self.bench, self.arena, self.users, self.items, exclude=config.exclude_consumed
         )
@@ -240,7 +240,7 @@ class Step:
         step.categories.rows(saved.categories)
         saved.fill(step.arena)
         step._window.resume(saved.header.get("owed", ()))
-        step._trainer.resume()
+        step._trainers.resume()
         return step
 
     def _describe(self, chunk: Chunk, columns: ItemColumns | VectorColumns) -> Applied:
@@ -249,7 +249,7 @@ class Step:
         new = columns.cut(int(np.searchsorted(columns.offsets, position)), len(columns))
         if isinstance(new, ItemColumns):
             self._take_items(new.items)
-        else:
+        elif len(new):
             self._take_vectors(new)
         end = max(position, chunk.end)
         self.catalogue[place] = end
@@ -266,9 +266,10 @@ class Step:
         self.similar.withdraw(withdrawn)
 
     def _take_vectors(self, new: VectorColumns) -> None:
-        rows = self.items.rows(new.item_ids)
+        m, rows = self.model, self.items.rows(new.item_ids)
+        self._trainers.settle()
         for at in np.flatnonzero(rows != NOT_ADMITTED).tolist():
-            take_in(self.model.content, self.model.popularity, rows[at], new.coded[at], new.scale[at])
+            enter(m.adapter, m.interest, m.content, m.popularity, rows[at], new.coded[at], new.scale[at])
 
     def _learn(
         self, chunk: Chunk, columns: InteractionColumns, make: bool | NDArray[np.bool_], train_every: int
@@ -323,6 +324,7 @@ class Step:
             rating=ratings_of(columns),
             slate=np.zeros(n, np.uint32) if columns.slates is None else columns.slates,
             slot=np.full(n, -1, np.int16) if columns.slots is None else columns.slots,
+            surface=np.zeros(n, np.uint32) if columns.surfaces is None else columns.surfaces,
             seq=np.arange(self.seq + 1, self.seq + 1 + n),
             listed=listed,
         )
@@ -362,7 +364,7 @@ class Step:
                 lists,
                 buys,
             )
-            self._trainer.turn()
+            self._trainers.turn(len(self.items))
 
     def _reserved(self, count: int) -> tuple[Lists, Lists]:
         """Reserve `count` lists and as many of what to buy, none of these where no such list is made."""

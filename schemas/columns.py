@@ -40,6 +40,8 @@ class InteractionColumns:
     """The place on that slate, from 0, -1 where absent, shape (n,); None where `slates` is."""
     words: Utterances | None = None
     """What was said, of the events that bring it; None where none of them does, which is the common case."""
+    surfaces: NDArray[np.uint32] | None = None
+    """The surface each happened on, as `schemas.surfaces.surface_hash` has it, 0 for none, shape (n,); None: none."""
 
     def __len__(self) -> int:
         return len(self.user_ids)
@@ -58,6 +60,7 @@ class InteractionColumns:
             slates=None if self.slates is None else self.slates[first:last],
             slots=None if self.slots is None else self.slots[first:last],
             words=None if self.words is None else self.words.cut(first, last),
+            surfaces=None if self.surfaces is None else self.surfaces[first:last],
         )
 
     def taken(self, rows: NDArray[np.int64]) -> InteractionColumns:
@@ -75,6 +78,7 @@ class InteractionColumns:
             slates=None if self.slates is None else self.slates[rows],
             slots=None if self.slots is None else self.slots[rows],
             words=None if self.words is None else self.words.taken(rows),
+            surfaces=None if self.surfaces is None else self.surfaces[rows],
         )
 
 

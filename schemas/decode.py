@@ -26,6 +26,7 @@ from .records import Kind
 from .rejects import Flaw
 from .rules import DAY_MS, EARLIEST_MS, LATEST_MS, Event, judge, pick
 from .slate_places import NO_SLATE, NO_SLOT, SLATE_FIELDS, slate_hash, slate_slot
+from .surfaces import NO_SURFACE, surface_hash
 from .utterances import Utterance, utterances
 from .wire import MessageOpener
 
@@ -36,7 +37,7 @@ _MAX_SHAPES = 256
 _MAX_SHAPE_FIELDS = 64
 _MAX_SHAPE_CHARACTERS = 4_096
 
-_DECODED = (*COLUMN_FIELDS, *SLATE_FIELDS)
+_DECODED = (*COLUMN_FIELDS, *SLATE_FIELDS, "context")
 _Names = tuple[str | None, ...]
 """What each of `_DECODED` is called in records of one shape, None for one that is not there."""
 
@@ -56,6 +57,8 @@ class Rows:
     """Row, slate and place on it, of the rows that have any; rows rising."""
     spoken: list[tuple[int, Utterance]] = field(default_factory=list)
     """Row and words, of the rows that have any; rows rising."""
+    on_surfaces: list[tuple[int, int]] = field(default_factory=list)
+    """Row and surface, of the rows that have one; rows rising."""
     flaws: list[tuple[int, Flaw]] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
 
@@ -71,6 +74,7 @@ class Rows:
         self.put_on(len(self.user_ids) - 1, event.slate, event.slot)
         if event.words is not None:
             self.spoken.append((len(self.user_ids) - 1, event.words))
+        self.set_surface(len(self.user_ids) - 1, event.surface)
 
     def name(self, row: int, event_id: str) -> None:
         """Give an id to a row that has none."""
@@ -82,11 +86,17 @@ class Rows:
         if slate != NO_SLATE or slot != NO_SLOT:
             self.on_slates.append((row, slate, slot))
 
+    def set_surface(self, row: int, surface: int) -> None:
+        """Say of the last row on which surface it happened."""
+        if surface != NO_SURFACE:
+            self.on_surfaces.append((row, surface))
+
     def append(self, others: Rows) -> None:
         """Append the rows of another; what it has beside rows stays there."""
         before = len(self.user_ids)
         self.on_slates += [(before + row, slate, slot) for row, slate, slot in others.on_slates]
         self.spoken += [(before + row, words) for row, words in others.spoken]
+        self.on_surfaces += [(before + row, surface) for row, surface in others.on_surfaces]
         if others.event_ids:
             self._reach(len(self.user_ids))
             self.event_ids += others.event_ids
@@ -115,6 +125,7 @@ class Rows:
             slates=slates,
             slots=slots,
             words=utterances(self.spoken),
+            surfaces=self._surfaces(),
         )
 
     def _slates(self) -> tuple[NDArray[np.uint32] | None, NDArray[np.int16] | None]:
@@ -125,6 +136,13 @@ class Rows:
         slates[rows] = [slate for _, slate, _ in self.on_slates]
         slots[rows] = [slot for _, _, slot in self.on_slates]
         return slates, slots
+
+    def _surfaces(self) -> NDArray[np.uint32] | None:
+        if not self.on_surfaces:
+            return None
+        surfaces = np.full(len(self.user_ids), NO_SURFACE, np.uint32)
+        surfaces[[row for row, _ in self.on_surfaces]] = [surface for _, surface in self.on_surfaces]
+        return surfaces
 
     def _reach(self, rows: int) -> None:
         """Let `event_ids` go as far as the first `rows` rows."""
@@ -236,6 +254,8 @@ class InteractionDecoder:
                             rows.name(len(rows.user_ids) - 1, event_id)
                         if names[6] is not None or names[7] is not None:
                             rows.put_on(len(rows.user_ids) - 1, slate_hash(get(names[6])), slate_slot(get(names[7])))
+                        if names[8] is not None:
+                            rows.set_surface(len(rows.user_ids) - 1, surface_hash(get(names[8])))
                         continue
             self._slowly(rows, index, message, at_ms, min_rating)
         return rows

@@ -13,6 +13,7 @@ from .mapping import COLUMN_KINDS, SPOKEN_KINDS, InputMapping
 from .records import Kind
 from .rejects import Flaw, RejectCode, shown
 from .slate_places import NO_SLATE, NO_SLOT, SLATE_FIELDS, slate_hash, slate_slot
+from .surfaces import NO_SURFACE, surface_hash
 from .utterances import Utterance, judge_utterance
 
 MAX_ID_BYTES = 256
@@ -42,6 +43,8 @@ class Event(NamedTuple):
     """As `slate_places` has them."""
     words: Utterance | None = None
     """What was said, where the event brings it."""
+    surface: int = NO_SURFACE
+    """As `surfaces` has it."""
 
 
 def latest_ms(record_ms: int) -> int:
@@ -83,7 +86,9 @@ def judge(record: Mapping[str, Any], mapping: InputMapping, record_ms: int) -> E
     if isinstance(event_id, Flaw):
         return event_id
     slate, slot = (pick(record, mapping.names(ours))[1] for ours in SLATE_FIELDS)
-    return Event(user_id, item_id, kind, ts_ms, value, event_id, slate_hash(slate), slate_slot(slot), words)
+    surface = surface_hash(pick(record, mapping.names("context"))[1])
+    where = slate_hash(slate), slate_slot(slot)
+    return Event(user_id, item_id, kind, ts_ms, value, event_id, *where, words, surface)
 
 
 def _judge_about(record: Mapping[str, Any], mapping: InputMapping, kind: Kind) -> str | Flaw:

@@ -42,6 +42,9 @@ def item_references(step: Step) -> Iterator[tuple[str, int]]:
         for item in m.interest.history[block, :filled].ravel().tolist():
             if item != NOBODY:
                 yield f"history in block {block}", item
+    if len(m.session.item):
+        for item in m.session.replay[m.session.replay > 0].tolist():
+            yield "a sequence kept", item - 1
 
 
 def user_references(step: Step) -> Iterator[tuple[str, int]]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from millstream.online_learning.histories import since_ms
 from millstream.online_learning.interest import BLOCK, PLACES, WIDTH, pool, speaks_most, welcome
 from millstream.online_learning.interest import pooled as working_memory
-from millstream.online_learning.interest_loss import block_loss
+from millstream.online_learning.interest_loss import cross_entropy, users
+from millstream.online_learning.prompts import PROMPTS, SURFACES, session_kind
 from millstream.online_learning.step import Step
 from millstream.schemas.columns import InteractionColumns
 
@@ -40,7 +41,8 @@ def pooled(step: Step, user: int, now_ms: int) -> NDArray[np.float64]:
     minutes = np.array([since_ms(h, user, place, now_ms) for place in range(held)]) / 60_000
     attention = rows @ v.query / np.sqrt(WIDTH) + v.place[:held] - v.rate[0] * np.log1p(minutes)
     weight = np.exp(attention - attention.max())
-    return np.asarray(weight @ rows / weight.sum())
+    prompt = v.prompts.vector[SURFACES + session_kind(now_ms - int(h.last_ms[user]))]
+    return np.asarray(weight @ rows / weight.sum() + prompt)
 
 
 @pytest.mark.parametrize("user", [0, 7, 19])
@@ -130,6 +132,8 @@ def test_the_loss_is_cross_entropy_less_the_log_of_how_popular_the_negatives_are
     rng = np.random.default_rng(1)
     vector, matrix = rng.normal(0, 1, (6, WIDTH)), rng.normal(0, 1, (WIDTH, WIDTH))
     query, place, rate = rng.normal(0, 1, WIDTH), rng.normal(0, 1, 3), np.array([0.2])
+    prompt = rng.normal(0, 1, (PROMPTS, WIDTH))
+    context = np.array([[PROMPTS, SURFACES], [3, SURFACES + 1], [3, SURFACES + 2]])  # PROMPTS: none
     history = np.array([[0, 1, 6], [2, 6, 6], [3, 4, 5]])  # 6: nobody
     age, target, share = rng.uniform(0, 3, (3, 3)), np.array([4, 1, 4]), np.array([0.5, 0.1, 0.5])
     expected = 0.0
@@ -137,15 +141,18 @@ def test_the_loss_is_cross_entropy_less_the_log_of_how_popular_the_negatives_are
         held = [at for at in range(3) if history[n, at] != 6]
         rows = vector[history[n, held]]
         attention = np.exp(rows @ query / np.sqrt(WIDTH) + place[held] - rate[0] * age[n, held])
-        user = attention @ rows / attention.sum()
+        user = attention @ rows / attention.sum() + sum(prompt[at] for at in context[n] if at < PROMPTS)
         logits = {m: user @ matrix @ vector[target[m]] - np.log(share[m]) for m in range(3)}
         others = [m for m in range(3) if m == n or target[m] != target[n]]
         expected -= logits[n] - np.log(sum(np.exp(logits[m]) for m in others))
-    loss = block_loss(
-        *(torch.tensor(each, dtype=torch.float32) for each in (vector, matrix, query, place, rate)),
+    vectors = torch.tensor(vector, dtype=torch.float32)
+    user_vectors = users(
+        vectors,
+        *(torch.tensor(each, dtype=torch.float32) for each in (matrix, query, place, rate, prompt)),
         history=torch.tensor(history),
         age=torch.tensor(age, dtype=torch.float32),
-        target=torch.tensor(target),
-        log_share=torch.tensor(np.log(share), dtype=torch.float32),
+        context=torch.tensor(context),
     )
+    log_share = torch.tensor(np.log(share), dtype=torch.float32)
+    loss = cross_entropy(user_vectors, vectors[torch.tensor(target)], torch.tensor(target), log_share)
     assert float(loss) == pytest.approx(expected, rel=1e-3)

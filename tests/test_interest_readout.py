@@ -8,6 +8,8 @@ from logs import SMALL, chunk_of, columns_of, random_log
 
 from millstream.online_learning.interest import BLOCK, PLACES, WIDTH
 from millstream.online_learning.interest_readout import TABLES, Interests, NoVector
+from millstream.online_learning.kernel import SERVING_GAP_MS
+from millstream.online_learning.prompts import SURFACES, session_kind
 from millstream.online_learning.signals import NAMES
 from millstream.online_learning.snapshot import read_snapshot, write_snapshot
 from millstream.online_learning.step import Step
@@ -59,7 +61,10 @@ def test_the_shares_make_the_vector(step: Step, interests: Interests, user: str)
     assert [item for item, _ in found.pooled] == [step.items.ids[each] for each in newest]
     shares = np.array([share for _, share in found.pooled])
     assert shares.sum() == pytest.approx(1)
-    np.testing.assert_allclose(found.vector, shares @ step.model.interest.vector[newest], rtol=1e-4, atol=1e-6)
+    session = session_kind(step.last_ms + SERVING_GAP_MS - int(h.last_ms[row]))
+    prompt = step.model.interest.prompts.vector[SURFACES + session]
+    expected = shares @ step.model.interest.vector[newest] + prompt
+    np.testing.assert_allclose(found.vector, expected, rtol=1e-4, atol=1e-6)
     assert found.norm == pytest.approx(np.sqrt(np.sum(found.vector.astype(np.float64) ** 2)))
 
 
@@ -79,8 +84,9 @@ def test_an_items_vector_is_its_row_and_near_it_is_what_scores(step: Step, inter
 
 
 def test_an_item_stands_for_whoever_chose_nothing_else() -> None:
-    """A newcomer's vector after one click is the item's, and so is all that is near it."""
+    """A newcomer's vector after one click is the item's, and so is what is near it, where the context says nothing."""
     step = learned()
+    step.model.interest.prompts.vector[:] = 0.0
     at_ms = step.last_ms + 1_000
     step.apply(chunk_of(columns_of(["newcomer"], ["i5"], ts_ms=[at_ms], offsets=[EVENTS])), lists=False)
     interests = Interests(step.dump())

@@ -33,6 +33,7 @@ CAPPED = LearningConfig(
     lists=("main", "buy"),
     dedupe_events=70,
     kept_off_kinds=("purchase",),
+    session_transformer=True,
 )
 KEEPS_ALL = replace(CAPPED, exclude_consumed=False)
 TABLES = sorted(Step(CAPPED).arena.tables)
@@ -67,8 +68,8 @@ def digests(step: Step) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def log() -> InteractionColumns:
-    """1,200 events of 80 users on 90 items, of many kinds: more of everything than the caps allow."""
-    log = random_log(1_200, users=80, items=90, seed=11)
+    """1,500 events of 80 users on 90 items, of many kinds: more of everything than the caps allow."""
+    log = random_log(1_500, users=80, items=90, seed=11)
     turn = np.arange(len(log)) % 20
     kinds = np.select(
         [turn == 19, turn == 18, turn < 5, turn < 8, (turn >= 10) & (turn < 14)],
@@ -86,6 +87,7 @@ def log() -> InteractionColumns:
         ],
         slates=np.where((turn >= 10) & (turn < 15), 1 + np.arange(len(log)) // 20, 0).astype(np.uint32),
         slots=np.where((turn >= 10) & (turn < 14), turn - 10, -1).astype(np.int16),
+        surfaces=(np.arange(len(log)) % 7 // 3).astype(np.uint32),
     )
     event_ids = [f"e{number % 1_100}" if number % 2 else None for number in range(len(log))]
     values = np.where(turn < 4, 1.0 + turn, np.nan)

@@ -247,7 +247,11 @@ def test_what_is_to_the_users_taste_is_found_among_the_met(seed: int) -> None:
     The barred and the withdrawn are left out.
     """
     rng, items = np.random.default_rng(seed), 300
-    s, p, v = scratch(replace(SMALL, max_items=items)), chosen_once(items), interest(Arena(), Vocabulary("i", items))
+    s, p, v = (
+        scratch(replace(SMALL, max_items=items)),
+        chosen_once(items),
+        interest(Arena(), Vocabulary("i", items), Vocabulary("u", 1)),
+    )
     v.vector[:] = rng.normal(size=v.vector.shape)
     s.pooled.user[1] = rng.normal(size=WIDTH)
     met = rng.permutation(items)[:250].tolist()

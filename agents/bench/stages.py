@@ -133,6 +133,7 @@ def _events(step: Step, columns: InteractionColumns, before: int) -> Events:
         rating=ratings_of(columns),
         slate=np.zeros(len(columns), np.uint32),
         slot=np.full(len(columns), -1, np.int16),
+        surface=np.zeros(len(columns), np.uint32),
         seq=np.arange(before + 1, before + 1 + len(columns)),
         listed=np.full(len(columns), -1),
     )

@@ -90,3 +90,5 @@ def command(task: Task, save: Path | None, saved: Path | None, with_parts: bool,
     if with_parts:
         console.print(parts_table(result.half, worths))
     click.echo(f"state hash {result.state_hash}")
+    if result.hash_apart is not None:
+        click.echo(f"hash of what an accelerator learned {result.hash_apart}")
