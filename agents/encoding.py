@@ -11,8 +11,9 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from millstream.schemas.columns import Reject
@@ -31,6 +32,8 @@ _AT_ONCE = 64
 """Items encoded between two looks at what else is there."""
 _MOST_KEPT = 50_000
 """Vectors kept by what they were made of: many items may say the same, and one may say again what it said before."""
+
+_SESSION = Path("/proc/self/autogroup")
 
 _log = logging.getLogger(__name__)
 
@@ -128,8 +131,15 @@ class Encoding:
 
 
 def give_way(nice: int) -> None:
-    """Let other processes of the machine go first, by as much as this."""
+    """Let other processes of the machine go first, by as much as this.
+
+    Where Linux deals its time to sessions (sched_autogroup_enabled, see sched(7)), niceness counts within a session
+    alone: one that this process leads gives way as a whole. One that it shares, as in a terminal, is left as it is.
+    """
     os.nice(max(0, nice - os.nice(0)))
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError):
+            _SESSION.write_text(str(nice))
 
 
 def _of(made: ItemVector, item_id: str) -> ItemVector:

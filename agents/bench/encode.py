@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from millstream.agents.demo_servers import Say
 from millstream.agents.encoders import load_encoder
 from millstream.agents.freshness import Percentiles
 from millstream.agents.item_contents import contents
+from millstream.agents.status import read_status, status_key
 from millstream.agents.worker_process import WorkerProcess
 from millstream.schemas.columns import InteractionColumns
 from millstream.schemas.records import Item
@@ -28,6 +30,7 @@ from millstream.streams.acked_producer import AckedProducer, Record
 from millstream.streams.asking import Asking
 from millstream.streams.catalogue_hash import encode_item
 from millstream.streams.errors import NoAnswer, Unavailable
+from millstream.streams.redis_connection import connect
 from millstream.streams.settings import Settings
 from millstream.streams.topic_reading import consuming
 
@@ -36,11 +39,14 @@ from .freshness import through_workers
 from .place import Place
 from .report import Report, WrongResult
 
+WARM = 10_000
+"""Events of the log learned before any counts."""
 _ALONE = 2_048
 """Items that the encoder's own rate is taken from."""
 _AT_ONCE = 64
 _WITHIN_S = 300.0
 _LOOK_EVERY_S = 0.01
+_COUNT_EVERY_S = 0.1
 _BETWEEN_S = 0.2
 _CLICKED = 20
 
@@ -99,8 +105,8 @@ async def encode(
             f"encoder {settings.content.encoder}, {settings.content.threads} thread(s), nice {settings.content.nice}; "
             f"its own rate without the others, from {min(len(items), _ALONE):,} items",
             f"{puts} items put one by one, from the send until the worker says of each that it is a candidate",
-            f"freshness: {len(log):,} events of {name} at {rate:,.0f} a second, {turns} turns of both; the median of "
-            "the turns' ratios; every item is put before, so that the encoder is at it all the while",
+            f"freshness: {len(log) - WARM:,} events of {name} at {rate:,.0f} a second, {turns} turns of both; the "
+            "median of the turns' ratios; every item is put before, so that the encoder is at it all the while",
         ),
     )
 
@@ -156,11 +162,24 @@ async def _freshness(
 ) -> Percentiles:
     async with where.topics_apart(name) as settings:
         await _put(settings, items)
-        say(f"{len(log):,} events at {rate:,.0f} a second, the encoder {'busy' if encoding else 'away'}")
-        beside = _busy(settings, where, len(items)) if encoding else nullcontext()
-        async with beside:
-            run = await through_workers(where.folder, settings, log.cut(0, 0), log, rate, say=say)
+        say(f"{len(log) - WARM:,} events at {rate:,.0f} a second, the encoder {'busy' if encoding else 'away'}")
+        beside = partial(_knowing, settings, where, len(items), encoding=encoding)
+        before, offered = log.cut(0, WARM), log.cut(WARM, len(log))
+        run = await through_workers(where.folder, settings, before, offered, rate, beside=beside, say=say)
         return run.fresh
+
+
+@asynccontextmanager
+async def _knowing(settings: Settings, where: Place, items: int, *, encoding: bool) -> AsyncIterator[None]:
+    """Begin the block when the worker knows all items, with the encoder at work on them or without."""
+    async with connect(settings.redis.url) as client:
+        while True:
+            value: Any = await client.get(status_key(settings.redis.prefix))
+            if value is not None and read_status(value).items >= items:
+                break
+            await asyncio.sleep(_LOOK_EVERY_S)
+    async with _busy(settings, where, items) if encoding else nullcontext():
+        yield
 
 
 @asynccontextmanager
@@ -200,7 +219,7 @@ async def _encoded(settings: Settings, count: int) -> None:
                 raise Unavailable(
                     f"{count:,} items were not encoded within {_WITHIN_S:g} s; is `millstream[text]` installed?"
                 )
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(_COUNT_EVERY_S)
 
 
 def _vectors(consumer: Any, topic: str) -> int:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,9 +142,13 @@ async def through_workers(
     workers: int = 1,
     kill: bool = False,
     *,
+    beside: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     say: Say,
 ) -> Run:
-    """Return what came of workers under these settings, which know nothing, as `freshness` has it."""
+    """Return what came of workers under these settings, which know nothing, as `freshness` has it.
+
+    The measured events are offered within `beside`.
+    """
     meter = FreshnessMeter()
     async with AsyncExitStack() as stack:
         route = await stack.enter_async_context(ThroughKafka(settings, offered, rate, meter, folder))
@@ -154,6 +158,7 @@ async def through_workers(
         ]
         await _shared(route.worker, others)
         await _learned((route.worker, *others), settings, before)
+        await stack.enter_async_context(beside())
         await stack.enter_async_context(FeedFollower(settings.redis.url, settings.redis.prefix, meter.listed))
         already = await asyncio.to_thread(_order_bytes, settings)
         began_s = time.monotonic()

@@ -60,9 +60,9 @@ def search_command(
     "--items", type=click.IntRange(2_048), default=10_000, show_default=True, help="Simulated ones, to encode."
 )
 @click.option("--puts", type=click.IntRange(2), default=50, show_default=True, help="Single items put one by one.")
-@click.option("--turns", type=click.IntRange(1), default=2, show_default=True, help="Of freshness with and without.")
+@click.option("--turns", type=click.IntRange(1), default=4, show_default=True, help="Of freshness with and without.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=1_000.0, show_default=True, help="Events/s.")
-@click.option("--seconds", type=click.FloatRange(1), default=20.0, show_default=True, help="How long to offer them.")
+@click.option("--seconds", type=click.FloatRange(1), default=10.0, show_default=True, help="How long to offer them.")
 @json_option
 def encode_command(items: int, puts: int, turns: int, rate: float, seconds: float, as_json: bool) -> None:
     """How soon new items can be recommended, and what encoding them costs the clicks.
@@ -74,13 +74,13 @@ def encode_command(items: int, puts: int, turns: int, rate: float, seconds: floa
       millstream bench encode
       MILLSTREAM_CONTENT__ENCODER=light millstream bench encode --items 200000 --json
     """
-    from millstream.agents.bench.encode import encode
+    from millstream.agents.bench.encode import WARM, encode
     from millstream.agents.bench.place import place
     from millstream.online_learning.simulated_catalogue import Catalogue, CatalogueConfig
 
     def run() -> Report:
         found = Catalogue(CatalogueConfig(items=items), seed=3, start_ms=_BEGAN_MS).describe()
-        name, log = log_of(None, None, limit=max(1, int(rate * seconds)))
+        name, log = log_of(None, None, limit=WARM + max(1, int(rate * seconds)))
         with place(say, with_kafka=True) as where:
             return stoppable(encode(where, found, log, name, rate=rate, puts=puts, turns=turns, say=say))
 
