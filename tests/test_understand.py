@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -106,3 +109,15 @@ async def test_without_an_encoder_words_alone_are_compared(pipeline: Pipeline) -
     nobody = pipeline.start(*CLI, "search", "jaws")
     assert nobody.process.wait(60) == 1
     assert "start `millstream understand`" in nobody.said
+
+
+def test_without_the_index_it_says_what_brings_it(tmp_path: Path) -> None:
+    """Where the extra `search` is not installed: one line with the remedy, and no traceback."""
+    code = (
+        "import sys; sys.modules['tantivy'] = None; sys.argv[1:] = ['understand'];"
+        "from millstream.agents.cli import main; main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 1
+    assert "pip install 'millstream[search]'" in ran.stderr
+    assert "Traceback" not in ran.stderr
