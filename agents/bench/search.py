@@ -81,12 +81,14 @@ async def search(
             "ann_recall_at_50": "≥ .95",
             "ann_speed_over_exact": "≥ 10",
             "search_p99_ms": most_ms,
+            "say_p99_ms": most_ms,
             "put_to_found_p99_ms": "≤ 1,000",
         },
         facts=(
             _said(near, vectors, width),
             f"searches over HTTP, one at a time, each of a text nobody asked before, for a known user, among the items "
-            f"of {name} with the encoder {encoder}; beside a worker, `encode` and `understand`",
+            f"of {name} with the encoder {encoder}; beside a worker, `encode` and `understand`; so with what is said, "
+            "until Kafka has it",
             "from the answer to PUT until a search finds the item by its title's words, and by its vector; "
             "baseline: the popular list from the same server",
         ),
@@ -120,11 +122,12 @@ async def _whole(where: Place, items: Sequence[Item], queries: int, puts: int, s
         line = (await asyncio.wait_for(serve.stdout.readline(), _READY_WITHIN_S)).decode()
         client = await stack.enter_async_context(aiohttp.ClientSession(line.split()[2].rstrip(",")))
         encoder = await _ready(settings, items, say)
-        texts = _texts(items, queries + _WARM)
+        texts, unsaid = _texts(items, queries + _WARM), _texts(items, queries, seed=4)
         for text in texts[:_WARM]:
             await _asked(client, text, users[0])
         once = [await _asked(client, text, users[n % _USERS]) for n, text in enumerate(texts[_WARM:])]
         again = [await _asked(client, text, users[n % _USERS]) for n, text in enumerate(texts[_WARM:])]
+        said = [await _said_by(client, text, users[n % _USERS]) for n, text in enumerate(unsaid)]
         popular = [await _popular(client) for _ in range(queries)]
         say(f"{len(once):,} searches: {np.median([ms for ms, _ in once]):.1f} ms")
         found = [await _put(client, number) for number in range(puts)]
@@ -140,6 +143,8 @@ async def _whole(where: Place, items: Sequence[Item], queries: int, puts: int, s
         "search_personal_share": float(personal),
         "search_known_text_p50_ms": float(np.median(again_ms)),
         "search_known_text_p99_ms": float(np.quantile(again_ms, 0.99)),
+        "say_p50_ms": float(np.median(said)),
+        "say_p99_ms": float(np.quantile(said, 0.99)),
         "popular_p50_ms": float(np.median(popular)),
         "put_to_found_p50_ms": float(np.median([by_words for by_words, _ in found])),
         "put_to_found_p99_ms": float(np.quantile([by_words for by_words, _ in found], 0.99)),
@@ -174,9 +179,9 @@ async def _ready(settings: Settings, items: Sequence[Item], say: Say) -> str:
     )
 
 
-def _texts(items: Sequence[Item], count: int) -> list[str]:
+def _texts(items: Sequence[Item], count: int, *, seed: int = 3) -> list[str]:
     """Return different texts of some of the words of two items each."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     found: dict[str, None] = {}
     while len(found) < count:
         one, other = (items[at] for at in rng.integers(0, len(items), 2).tolist())
@@ -192,6 +197,16 @@ async def _asked(client: aiohttp.ClientSession, text: str, user: str) -> tuple[f
     began_s = time.perf_counter()
     answer = await _got(client, "/v1/search", q=text, user=user)
     return 1_000 * (time.perf_counter() - began_s), answer
+
+
+async def _said_by(client: aiohttp.ClientSession, text: str, user: str) -> float:
+    await asyncio.sleep(_BETWEEN_S)
+    began_s = time.perf_counter()
+    async with client.post(f"/v1/users/{user}/say", json={"text": text}) as answer:
+        said = await answer.json()
+    if answer.status != 202 or said["because"] not in (None, "no_encoder"):
+        raise WrongResult(f"saying {text!r} was answered with {answer.status}: {said}")
+    return 1_000 * (time.perf_counter() - began_s)
 
 
 async def _popular(client: aiohttp.ClientSession) -> float:
