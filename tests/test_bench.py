@@ -339,7 +339,7 @@ def test_search_finds_what_it_put_and_nearly_all_of_the_nearest(
 def test_encode_measures_new_items_and_the_clicks_beside(kafka: LocalKafka, redis_url: str, tmp_path: Path) -> None:
     """Small: every item was encoded, each single one became a candidate, and clicks came through while others were."""
     env = variables(kafka.bootstrap, redis_url) | {"MILLSTREAM_CONTENT__ENCODER": "light"}
-    options = ("--items", "40000", "--puts", "2", "--turns", "1", "--rate", "200", "--seconds", "1")
+    options = ("--items", "20000", "--puts", "2", "--turns", "1", "--rate", "200", "--seconds", "1")
     found = bench("encode", *options, env=env, cwd=tmp_path)
     assert 0 < found["figures"]["put_to_recommendable_p50_ms"] <= found["figures"]["put_to_recommendable_p99_ms"]
     assert len(found["baseline"]["freshness_p50_ms"]) == len(found["figures"]["freshness_p50_ms"]) == 1

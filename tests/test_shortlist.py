@@ -291,7 +291,17 @@ def test_the_shortlist_never_exceeds_its_cap() -> None:
 def listed(step: Step, s: Scratch, user: int, *, own: bool, effort: int = FULL) -> list[int]:
     m = step.model
     n = shortlist(
-        s, m.histories, m.popularity, m.recency, m.interest, m.content, m.availability, np.int32(user), own, effort
+        s,
+        m.histories,
+        m.popularity,
+        m.recency,
+        m.interest,
+        m.content,
+        m.said,
+        m.availability,
+        np.int32(user),
+        own,
+        effort,
     )
     return s.items[:n].tolist()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from millstream.online_learning.config import LearningConfig
 from millstream.online_learning.ranking import Bench, bench, rank
 from millstream.online_learning.shortlist import FULL
-from millstream.online_learning.signal import ALIKE, DISMISSED, FINE, GROUPS, IGNORED, PRICE
+from millstream.online_learning.signal import ALIKE, ASKED, DISMISSED, FINE, GROUPS, IGNORED, PRICE
 from millstream.online_learning.signals import GROUP_OF, NAMES, PARTS, SIGNALS, scales
 from millstream.online_learning.step import Step
 from millstream.schemas.records import Kind
@@ -152,4 +152,4 @@ def test_a_part_that_does_not_exist_is_named() -> None:
 def test_every_signal_belongs_to_a_group_and_rows_are_whole_registers() -> None:
     """A reason can be given for every part of the score."""
     assert len(set(NAMES)) == SIGNALS == len(GROUP_OF)
-    assert set(GROUP_OF.tolist()) == set(range(len(GROUPS))) - {DISMISSED, PRICE, IGNORED, ALIKE}
+    assert set(GROUP_OF.tolist()) == set(range(len(GROUPS))) - {DISMISSED, PRICE, IGNORED, ALIKE, ASKED}
