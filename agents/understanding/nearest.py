@@ -29,9 +29,9 @@ WIDE = 128
 _FIRST_ROOM = 256
 _CENTRES = 2.3
 """Centres by the root of how many vectors there are: with 200,000 of them 1,028."""
-_LOOKED_AT = 0.08
+_LOOKED_AT = 0.055
 """Share of the centres whose vectors are looked at, …"""
-_LEAST_LOOKED_AT = 80
+_LEAST_LOOKED_AT = 56
 """… and how many of them at least."""
 _TRAINED_ON = 40
 """Vectors a centre is found from."""
