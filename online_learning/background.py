@@ -5,17 +5,21 @@ Torch takes seconds to load, so it is loaded there too, unless it is there alrea
 
 from __future__ import annotations
 
+import atexit
 import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
 
-_ENDS_WITHIN_S = 10.0
-"""A block takes milliseconds, loading torch some seconds."""
+Jobs = SimpleQueue[Callable[[], None] | None]
+
+_ENDS_WITHIN_S = 60.0
+"""A block takes milliseconds; loading torch some seconds, from a cold disk on a busy machine many."""
 
 
 class Background:
@@ -23,7 +27,7 @@ class Background:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._jobs: Jobs = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Callable[[], T]) -> Future[T]:
@@ -32,21 +36,37 @@ class Background:
             # a daemon, and awaited for a while at the end: what hangs in torch must not keep a worker alive
             self._thread = threading.Thread(target=_work, args=(self._jobs,), name=self._name, daemon=True)
             self._thread.start()
-            weakref.finalize(self, _end, self._jobs, self._thread)
+            _threads[self._thread] = self._jobs
+            weakref.finalize(self, _end, self._jobs)
         future: Future[T] = Future()
         self._jobs.put(lambda: _settle(future, job))
         return future
 
 
-def _work(jobs: SimpleQueue[Callable[[], None] | None]) -> None:
+_threads: weakref.WeakKeyDictionary[threading.Thread, Jobs] = weakref.WeakKeyDictionary()
+
+
+def _work(jobs: Jobs) -> None:
     while (job := jobs.get()) is not None:
         job()
 
 
-def _end(jobs: SimpleQueue[Callable[[], None] | None], thread: threading.Thread) -> None:
-    """End the thread, at the latest when the interpreter ends: one that ends within torch aborts the process."""
+def _end(jobs: Jobs) -> None:
+    """Let it end after the job under way; nobody asks any more for those behind it.
+
+    Without waiting: the collector may call this from any thread, with the lock of an import that the job waits for.
+    """
+    with suppress(Empty):
+        while True:
+            jobs.get_nowait()
     jobs.put(None)
-    if thread is not threading.current_thread():
+
+
+@atexit.register
+def _await_all() -> None:
+    """A thread that is in torch when the interpreter ends aborts the process."""
+    for thread, jobs in list(_threads.items()):
+        _end(jobs)
         thread.join(_ENDS_WITHIN_S)
 
 
