@@ -1,7 +1,7 @@
 """Answers what the serving side asks of the model: where an item stands for a user and why, and how items score.
 
 Questions come over a channel of Redis that every worker hears; the one that makes the user's lists answers, for a user
-nobody knows the one that leads. Whoever asked waits at a list of Redis, which expires if they are gone.
+nobody knows the one that leads. The answer goes to a channel that whoever asked listens to.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ import redis.asyncio
 from millstream.online_learning.scored import scores
 from millstream.online_learning.step import Step
 from millstream.online_learning.why import why
-from millstream.schemas.questions import ScoresAnswer, WhyAnswer, WhyQuestion, WorkerQuestion, read_question
+from millstream.schemas.questions import (
+    ScoresAnswer,
+    WhyAnswer,
+    WhyQuestion,
+    WorkerQuestion,
+    read_question,
+    written_reply,
+)
 from millstream.streams.channel import listen
 from millstream.streams.redis_keys import question_channel
 
 from .step_thread import StepStopped, StepThread
-
-ANSWER_TTL_S = 5
 
 _log = logging.getLogger(__name__)
 
@@ -54,10 +59,7 @@ class Answering:
             return
         if answer is None:
             return
-        async with client.pipeline(transaction=True) as pipe:
-            pipe.rpush(question.reply_to, msgspec.json.encode(answer))
-            pipe.expire(question.reply_to, ANSWER_TTL_S)
-            await pipe.execute()
+        await client.publish(question.reply_to, written_reply(question.number, answer))
 
     def _said(self, step: Step, question: WorkerQuestion) -> WhyAnswer | ScoresAnswer | None:
         """Return the answer; None where it is another worker's to give."""

@@ -7,6 +7,7 @@ Sources: Cormack, Clarke and Büttcher 2009, "Reciprocal Rank Fusion"; Carbonell
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from heapq import heapify, heappop, heapreplace
 from math import isqrt
 from typing import NamedTuple
 
@@ -37,13 +38,18 @@ SPREAD: Mapping[Intent, float] = {"find": 0.0, "category": 0.0, "explore": 0.3}
 """How much of a place is decided by being unlike what stands above: 0 nothing, 1 all."""
 
 
+def share(weight: float, rank: int) -> float:
+    """Return what a rank adds: weight / (60 + rank)."""
+    return weight / (FLATTENS + rank)
+
+
 def fused(ranks: Sequence[tuple[float, int | None]]) -> float:
-    """Return what ranks come to: the sum of weight / (60 + rank); a rank that is None adds nothing.
+    """Return what ranks come to: the sum of their shares; a rank that is None adds nothing.
 
     >>> round(fused([(1.0, 1), (0.5, None), (0.5, 40)]), 4)
     0.0214
     """
-    return sum(weight / (FLATTENS + rank) for weight, rank in ranks if rank is not None)
+    return sum(share(weight, rank) for weight, rank in ranks if rank is not None)
 
 
 def ranked(scores: Sequence[float | None]) -> list[int | None]:
@@ -69,13 +75,18 @@ def spread(scores: Sequence[float], places: Sequence[int], alike: bytes, by: flo
     if not by or not width or not n or scores[0] <= 0:
         return list(range(min(k, n)))
     worth = [(1 - by) * score / scores[0] for score in scores]
-    repeats = [0] * n
-    left, chosen = list(range(n)), list[int]()
-    while left and len(chosen) < k:
-        best = max(left, key=lambda at: worth[at] - by * repeats[at] / _ONE)
-        left.remove(best)
-        chosen.append(best)
-        row = places[best] * width
-        for at in left:
-            repeats[at] = max(repeats[at], alike[row + places[at]])
+    repeats, compared = [0] * n, [0] * n  # with as many of those chosen
+    # what is chosen later only lowers what an item comes to, so most are never looked at again (Minoux 1978)
+    best = [(-each, at) for at, each in enumerate(worth)]
+    heapify(best)
+    chosen: list[int] = []
+    while best and len(chosen) < k:
+        at = best[0][1]
+        if compared[at] == len(chosen):
+            heappop(best)
+            chosen.append(at)
+            continue
+        cosines = (alike[places[before] * width + places[at]] for before in chosen[compared[at] :])
+        repeats[at], compared[at] = max(repeats[at], *cosines), len(chosen)
+        heapreplace(best, (by * repeats[at] / _ONE - worth[at], at))
     return chosen

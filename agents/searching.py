@@ -1,5 +1,5 @@
 """A search from where lists are served: who understands finds the items, the worker scores them for the user, and the
-orders are fused.
+orders are fused. Who understands asks the worker itself, where all that is to be scored is what it found.
 
 Each part may be missing but the first: without a user, or without a worker that answers in time, the items come in the
 order that the text gives them, and the answer says so.
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -27,7 +28,6 @@ from .fusing import SPREAD, WEIGHTS, fused, ranked, spread
 
 MOST = 100
 """Items that a search may ask for, and that are looked at for each."""
-_SCORED_WITHIN_S = 0.15
 _MOST_POPULAR = 50
 
 Because = Literal["no_user", "unknown_user", "no_answer"]
@@ -98,17 +98,23 @@ class Searching:
         What is withdrawn, and what the user hid, is left out. Raises `NoAnswer` where nobody understands texts.
         """
         began_s = time.perf_counter()
-        found, kept_off = await asyncio.gather(
-            self._asking.search(query, MOST, category), self._reader.kept_off(user or "")
+        (found, scores), kept_off = await asyncio.gather(
+            self._asking.search(query, MOST, category, user_id=user, list_name=list_name),
+            self._reader.kept_off(user or ""),
         )
         understood_s = time.perf_counter()
         places = {each.item_id: at for at, each in enumerate(found.candidates)}
-        candidates = [each for each in found.candidates if each.item_id not in kept_off]
+        candidates, asked = [each for each in found.candidates if each.item_id not in kept_off], found.candidates
         popular: dict[str, int] = {}
         if found.intent == "category" and found.category is not None and category is None:
             candidates, popular = await self._with_popular(candidates, found.category, user, list_name)
-        scored, because = await self._scored(user, candidates, list_name)
-        ordered = _in_order(found, candidates, popular, scored)
+        if user is not None and found.workers_asked is None:
+            asked = candidates
+            with suppress(NoAnswer):
+                scores = await self._asking.scores(user, [each.item_id for each in asked], list_name)
+        by_item = {} if scores is None else dict(zip((each.item_id for each in asked), scores.scores, strict=True))
+        ordered = _in_order(found, candidates, popular, by_item)
+        because = _because(user, scores)
         at = [places.get(each.candidate.item_id, 0) for each in ordered]
         chosen = spread([each.score for each in ordered], at, found.alike, SPREAD[found.intent], k)
         ended_s = time.perf_counter()
@@ -144,18 +150,14 @@ class Searching:
         more = [Candidate(item_id=item_id, title=item.title, in_category=True) for item_id, item in known.items()]
         return [*more, *candidates][:MOST_SCORED], ranks
 
-    async def _scored(
-        self, user: str | None, candidates: Sequence[Candidate], list_name: str
-    ) -> tuple[ScoresAnswer | None, Because | None]:
-        if user is None:
-            return None, "no_user"
-        try:
-            answer = await self._asking.scores(
-                user, [each.item_id for each in candidates], list_name, within_s=_SCORED_WITHIN_S
-            )
-        except NoAnswer:
-            return None, "no_answer"
-        return answer, None if answer.user_known else "unknown_user"
+
+def _because(user: str | None, scores: ScoresAnswer | None) -> Because | None:
+    """Return why nothing is personal in an order, None where something is."""
+    if user is None:
+        return "no_user"
+    if scores is None:
+        return "no_answer"
+    return None if scores.user_known else "unknown_user"
 
 
 class _Ranked(NamedTuple):
@@ -186,11 +188,11 @@ class _Ranked(NamedTuple):
 
 
 def _in_order(
-    found: SearchAnswer, candidates: Sequence[Candidate], popular: dict[str, int], scored: ScoresAnswer | None
+    found: SearchAnswer, candidates: Sequence[Candidate], popular: dict[str, int], scored: Mapping[str, float | None]
 ) -> list[_Ranked]:
     """Return the candidates as the ranks together put them, ties by id; of a category's, those of it first."""
     weights = WEIGHTS[found.intent]
-    scores = [None] * len(candidates) if scored is None else scored.scores
+    scores = [scored.get(each.item_id) for each in candidates]
     items = []
     for each, score, rank in zip(candidates, scores, ranked(scores), strict=True):
         on_list = popular.get(each.item_id)

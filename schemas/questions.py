@@ -27,10 +27,23 @@ MOST_SCORED = 128
 """Items that one question may ask the scores of."""
 
 
-class WhyQuestion(msgspec.Struct, frozen=True, kw_only=True, tag="why"):
-    """Where an item stands for a user, and why. The answer goes to the list `reply_to`."""
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """Something asked. The answer goes to the channel `reply_to`, as a `Reply` with this `number`."""
 
     reply_to: str
+    number: int
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True):
+    """An answer on its way to who asked; the number says to which of their questions."""
+
+    number: int
+    answer: msgspec.Raw
+
+
+class WhyQuestion(Question, frozen=True, kw_only=True, tag="why"):
+    """Where an item stands for a user, and why."""
+
     user_id: str
     item_id: str
     list: str
@@ -53,10 +66,9 @@ class WhyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     as_of_ms: int
 
 
-class ScoresQuestion(msgspec.Struct, frozen=True, kw_only=True, tag="scores"):
+class ScoresQuestion(Question, frozen=True, kw_only=True, tag="scores"):
     """How items, `MOST_SCORED` at most, score for a user on a list of this name."""
 
-    reply_to: str
     user_id: str
     item_ids: Sequence[str]
     list: str
@@ -73,10 +85,9 @@ class ScoresAnswer(msgspec.Struct, frozen=True, kw_only=True):
     as_of_ms: int
 
 
-class TextQuestion(msgspec.Struct, frozen=True, kw_only=True, tag="text"):
-    """What a text means. The answer goes to the list `reply_to`."""
+class TextQuestion(Question, frozen=True, kw_only=True, tag="text"):
+    """What a text means."""
 
-    reply_to: str
     text: str
     encode: bool = True
     """Whether to make a vector of it, too: some milliseconds, unless it is known."""
@@ -100,19 +111,28 @@ class TextAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """int8, as many as a content vector has (`millstream.schemas.item_vectors`); of length 1 once scaled. Or none."""
 
 
-class SearchQuestion(msgspec.Struct, frozen=True, kw_only=True, tag="search"):
+class ScoredFor(msgspec.Struct, frozen=True, kw_only=True):
+    """For whom a worker is to score what was found. Its answer goes where the question's goes, under this number."""
+
+    number: int
+    user_id: str
+    list: str
+
+
+class SearchQuestion(Question, frozen=True, kw_only=True, tag="search"):
     """Which items a text may be about, `k` at most; with a category, only those that are of it."""
 
-    reply_to: str
     text: str
     k: int
     category: str | None = None
+    scored: ScoredFor | None = None
+    """Whom who answers is to have the candidates scored for, but where the intent is a category: there, more come
+    from elsewhere."""
 
 
-class AlikeQuestion(msgspec.Struct, frozen=True, kw_only=True, tag="alike"):
+class AlikeQuestion(Question, frozen=True, kw_only=True, tag="alike"):
     """Which items say the most like what an item says, `k` at most."""
 
-    reply_to: str
     item_id: str
     k: int
 
@@ -146,6 +166,8 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What making the text's vector took; near 0 where it was known."""
     match_ms: float = 0.0
     """What comparing took."""
+    workers_asked: int | None = None
+    """How many workers heard that the candidates are to be scored, in their order here; None: none was asked."""
 
 
 class AlikeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +183,7 @@ WordQuestion = TextQuestion | SearchQuestion | AlikeQuestion
 
 _worker_question = msgspec.json.Decoder(WorkerQuestion)
 _word_question = msgspec.json.Decoder(WordQuestion)
+_reply = msgspec.json.Decoder(Reply)
 
 
 def read_question(value: bytes) -> WorkerQuestion:
@@ -173,3 +196,13 @@ def read_word_question(value: bytes) -> WordQuestion:
     """Read back a question to the process that understands. Raises `msgspec.MsgspecError`."""
     question: WordQuestion = _word_question.decode(value)
     return question
+
+
+def written_reply(number: int, answer: msgspec.Struct) -> bytes:
+    """Return an answer as it goes to who asked under this number."""
+    return msgspec.json.encode(Reply(number, msgspec.Raw(msgspec.json.encode(answer))))
+
+
+def read_reply(value: bytes) -> Reply:
+    """Read back an answer on its way. Raises `msgspec.MsgspecError`."""
+    return _reply.decode(value)

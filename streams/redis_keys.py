@@ -72,8 +72,8 @@ def waiting_channel(prefix: str) -> str:
     return f"{prefix}waiting"
 
 
-def reply_key(prefix: str, name: str) -> str:
-    """Return the key of the list at which whoever asked under this name waits."""
+def reply_channel(prefix: str, name: str) -> str:
+    """Return the channel on which the process of this name hears what it asked (`millstream.streams.answers`)."""
     return f"{prefix}answer:{name}"
 
 

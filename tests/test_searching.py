@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-import msgspec
 import numpy as np
 import pytest
 import redis.asyncio
@@ -24,7 +23,7 @@ from millstream.agents.understanding.answering import Understanding
 from millstream.agents.understanding.index import CatalogueIndex
 from millstream.agents.understanding.texts import Texts
 from millstream.schemas.item_vectors import CONTENT, ItemVector, quantise
-from millstream.schemas.questions import ScoresAnswer, ScoresQuestion, read_question
+from millstream.schemas.questions import ScoresAnswer, ScoresQuestion, read_question, written_reply
 from millstream.schemas.records import Version
 from millstream.schemas.slates import encode_slate
 from millstream.streams.asking import Asking
@@ -117,7 +116,7 @@ async def scoring(url: str, prefix: str, score: Callable[[str, str], float | Non
             version=Version(1, 1, 1),
             as_of_ms=1,
         )
-        await client.rpush(question.reply_to, msgspec.json.encode(said))  # type: ignore[misc]  # it is a coroutine
+        await client.publish(question.reply_to, written_reply(question.number, said))
 
     channel = question_channel(prefix)
     async with running(listen(url, channel, answer), url, channel):

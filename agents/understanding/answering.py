@@ -1,7 +1,9 @@
 """Answers what a text means, which items it may be about, and which items say what another says.
 
-Questions come over a channel of Redis; whoever asked waits at a list of Redis, which expires if they are gone. Several
-processes may answer: the first answer is the one that is heard. Without an encoder, words alone are compared.
+Questions come over a channel of Redis, and answers go to one that whoever asked listens to. Several processes may
+answer: the first answer is the one that is heard. Without an encoder, words alone are compared.
+
+A search for a user goes on from here to the worker that scores for them, and its answer straight to who asked.
 """
 
 from __future__ import annotations
@@ -9,27 +11,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 import redis.asyncio
 from numpy.typing import NDArray
 
-from millstream.agents.answering import ANSWER_TTL_S
 from millstream.agents.fusing import SPREAD
 from millstream.schemas.item_vectors import quantise
 from millstream.schemas.questions import (
     AlikeAnswer,
     AlikeQuestion,
+    Candidate,
+    ScoredFor,
+    ScoresQuestion,
     SearchAnswer,
     SearchQuestion,
     TextAnswer,
     TextQuestion,
     WordQuestion,
     read_word_question,
+    written_reply,
 )
 from millstream.streams.channel import listen
-from millstream.streams.redis_keys import words_channel
+from millstream.streams.redis_keys import question_channel, words_channel
 
 from .clauses import Clauses
 from .index import CatalogueIndex
@@ -49,6 +55,7 @@ class Understanding:
         """Questions answered so far."""
         self._url = url
         self._channel = words_channel(prefix)
+        self._workers = question_channel(prefix)
         self._index = index
         self._texts = texts
         self._room = asyncio.Semaphore(_AT_ONCE)
@@ -81,21 +88,25 @@ class Understanding:
             _log.warning("a question without an answer: %r", error)
 
     async def _reply(self, client: redis.asyncio.Redis, question: WordQuestion) -> None:
-        answer = await self.said(question)
-        async with self._writing, client.pipeline(transaction=True) as pipe:
-            pipe.rpush(question.reply_to, msgspec.json.encode(answer))
-            pipe.expire(question.reply_to, ANSWER_TTL_S)
-            await pipe.execute()
+        answer = await self._answer(client, question)
+        await self._publish(client, question.reply_to, written_reply(question.number, answer))
         self.answered += 1
 
-    async def said(self, question: WordQuestion) -> TextAnswer | SearchAnswer | AlikeAnswer:
-        """Return the answer to a question."""
+    async def _answer(
+        self, client: redis.asyncio.Redis, question: WordQuestion
+    ) -> TextAnswer | SearchAnswer | AlikeAnswer:
         if isinstance(question, TextQuestion):
             return await self.meaning(question.text, encode=question.encode)
         if isinstance(question, SearchQuestion):
-            return await self._found(question)
+            return await self._found(client, question)
         assert isinstance(question, AlikeQuestion)
         return AlikeAnswer(items=self._index.alike(question.item_id, question.k))
+
+    async def _publish(self, client: redis.asyncio.Redis, channel: str, message: bytes) -> int:
+        """Return how many heard it."""
+        async with self._writing:
+            heard: int = await client.publish(channel, message)
+            return heard
 
     async def meaning(self, text: str, *, encode: bool = True) -> TextAnswer:
         """Return what a text means; with `encode`, its vector too."""
@@ -112,17 +123,22 @@ class Understanding:
             coded=coded,
         )
 
-    async def _found(self, question: SearchQuestion) -> SearchAnswer:
+    async def _found(self, client: redis.asyncio.Redis, question: SearchQuestion) -> SearchAnswer:
         began_s = time.perf_counter()
         asked = self._index.meaning(question.text)
         understood_s = time.perf_counter()
         vector = await self._vector(asked.clauses)
         encoded_s = time.perf_counter()
         candidates = self._index.candidates(asked, vector, question.k, question.category)
-        alike = b""
+        found_s = time.perf_counter()
+        workers = None
+        if question.scored is not None and (asked.intent != "category" or question.category is not None):
+            workers = await self._have_scored(client, question.reply_to, question.scored, candidates)
+        asked_s = time.perf_counter()
+        alike = b""  # made while the worker scores
         if SPREAD[asked.intent] and vector is not None:
             alike = self._index.likeness([each.item_id for each in candidates])
-        matched_s = time.perf_counter() - encoded_s + understood_s - began_s
+        matched_s = understood_s - began_s + found_s - encoded_s + time.perf_counter() - asked_s
         return SearchAnswer(
             intent=asked.intent,
             category=asked.category,
@@ -131,7 +147,21 @@ class Understanding:
             alike=alike,
             encode_ms=round(1_000 * (encoded_s - understood_s), 3),
             match_ms=round(1_000 * matched_s, 3),
+            workers_asked=workers,
         )
+
+    async def _have_scored(
+        self, client: redis.asyncio.Redis, reply_to: str, scored: ScoredFor, candidates: Sequence[Candidate]
+    ) -> int:
+        """Ask the workers, on behalf of who asked; return how many heard it."""
+        question = ScoresQuestion(
+            reply_to=reply_to,
+            number=scored.number,
+            user_id=scored.user_id,
+            item_ids=[each.item_id for each in candidates],
+            list=scored.list,
+        )
+        return await self._publish(client, self._workers, msgspec.json.encode(question))
 
     async def _vector(self, clauses: Clauses) -> NDArray[np.float32] | None:
         return None if self._texts is None else await self._texts.vector(clauses)

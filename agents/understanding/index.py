@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from millstream.agents.fusing import WEIGHTS, fused
+from millstream.agents.fusing import WEIGHTS, share
 from millstream.schemas.item_vectors import CONTENT, ItemVector
 from millstream.schemas.questions import Candidate
 from millstream.schemas.records import Item, ScoredItem
@@ -25,6 +25,8 @@ from .words import words
 
 _TITLES = 5
 """How many of the titles that hold the words best are looked at for what is meant."""
+_HELD = 150
+"""How many items that hold the words are looked up at least: as many as a search asks for, so that once will do."""
 _MOST_UNSEEN = 50
 """How many more than asked for are looked up, since some may be withdrawn."""
 _MOST_MEMBERS = 50_000
@@ -98,7 +100,7 @@ class CatalogueIndex:
     def meaning(self, text: str) -> Meant:
         """Return what a text is after."""
         said = words(text)
-        held = self._lexical.search(said, _TITLES + _MOST_UNSEEN)
+        held = self._lexical.search(said, _HELD)
         titles = [entry.title for row, _ in held if (entry := self._known.entries[row]) is not None and entry.title]
         return meant(text, clauses_of(text), titles[:_TITLES], self._lexical.unknown(said), self._known)
 
@@ -110,23 +112,21 @@ class CatalogueIndex:
         With a `category`, only those that are of it, as the catalogue spells it.
         """
         known = self._known
-        lexical = [held for held in self._lexical.search(asked.said, k + _MOST_UNSEEN, category) if self._may(held.row)]
+        held = self._lexical.search(asked.said, max(_HELD, k + _MOST_UNSEEN), category)
+        lexical = [each for each in held if self._may(each.row)][:k]
         near = [] if vector is None else self._near(vector, k, category)
-        by_words = {held.row: (rank, held.score) for rank, held in enumerate(lexical[:k], start=1)}
-        by_vector = {held.row: (rank, held.score) for rank, held in enumerate(near, start=1)}
-        weights, members = WEIGHTS[asked.intent], set[int]()
+        by_words = {each.row: (rank, each.score) for rank, each in enumerate(lexical, start=1)}
+        by_vector = {each.row: (rank, each.score) for rank, each in enumerate(near, start=1)}
+        weights, worth = WEIGHTS[asked.intent], dict.fromkeys(by_words.keys() | by_vector.keys(), 0.0)
+        for weight, ranks in ((weights.lexical, by_words), (weights.vector, by_vector)):
+            for row, (rank, _) in ranks.items():
+                worth[row] += share(weight, rank)
+        members = set[int]()
         if asked.category is not None:
             named = known.members(asked.category)
-            members = {row for row in by_words.keys() | by_vector.keys() if row in named}
-
-        def worth(row: int) -> tuple[bool, float, int]:
-            ranks = [
-                (weights.lexical, by_words[row][0] if row in by_words else None),
-                (weights.vector, by_vector[row][0] if row in by_vector else None),
-            ]
-            return asked.intent == "category" and row in members, fused(ranks), -row
-
-        rows = sorted(by_words.keys() | by_vector.keys(), key=worth, reverse=True)[:k]
+            members = {row for row in worth if row in named}
+        first = members if asked.intent == "category" else ()
+        rows = sorted(worth, key=lambda row: (row not in first, -worth[row], row))[:k]
         return [
             Candidate(
                 item_id=known.ids[row],

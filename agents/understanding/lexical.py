@@ -60,6 +60,7 @@ class Lexical:
         self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
         self._searcher = self._index.searcher()
         self._changed = False
+        self._last: tuple[tuple[object, ...], list[Held]] | None = None
 
     def put(self, row: int, item: Item) -> None:
         """Hold the words of an item under this row, in place of what was there."""
@@ -79,6 +80,7 @@ class Lexical:
         """Hold nothing under this row."""
         self._writer.delete_documents_by_term("row", row)
         self._changed = True
+        self._last = None  # the row may be another item's
 
     def commit(self) -> bool:
         """Let searches find what was put and dropped until now: some milliseconds. Return whether there was any."""
@@ -88,6 +90,7 @@ class Lexical:
         self._index.reload()
         self._searcher = self._index.searcher()
         self._changed = False
+        self._last = None
         return True
 
     def unknown(self, said: Sequence[str]) -> set[str]:
@@ -99,7 +102,16 @@ class Lexical:
         return any(self._searcher.doc_freq(field, word) for field in _FIELDS)
 
     def search(self, said: Sequence[str], k: int, category: str | None = None) -> list[Held]:
-        """Return the items that hold these words best, `k` at most, best first, ties by row; of a category alone."""
+        """Return the items that hold these words best, `k` at most, best first, ties by row; of a category alone.
+
+        Asking the same again at once costs nothing.
+        """
+        asked = (*said, k, category)
+        if self._last is None or self._last[0] != asked:
+            self._last = asked, self._search(said, k, category)
+        return self._last[1]
+
+    def _search(self, said: Sequence[str], k: int, category: str | None) -> list[Held]:
         different = list(dict.fromkeys(said))[:_MOST_WORDS]
         if not different:
             return []

@@ -11,7 +11,7 @@ from typing import Any
 import uvloop
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
-from millstream.agents.encoders import NoEncoder, encoder_name, load_encoder
+from millstream.agents.encoders import NoEncoder, StaticEncoder, encoder_name, load_encoder
 from millstream.agents.interrupt import cancel_once_on_signals
 from millstream.streams.settings import Settings
 
@@ -53,7 +53,7 @@ def _texts(settings: Settings) -> Texts | None:
         return None
     encoder.encode(["warm"])  # the first text takes several times as long
     _log.info("encoder %s, ready after %.1f s", encoder.name, time.monotonic() - began_s)
-    return Texts(encoder)
+    return Texts(encoder, quick=isinstance(encoder, StaticEncoder))
 
 
 async def _run(

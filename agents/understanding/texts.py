@@ -1,4 +1,6 @@
-"""Vectors of what people type: each clause is encoded once, on a thread of its own, and kept for a while.
+"""Vectors of what people type: each clause is encoded once and kept for a while.
+
+An encoder that takes its time has a thread of its own.
 
 A sentence that asks for less of something means all that it wants, less a part of all that it does not.
 """
@@ -28,14 +30,15 @@ _LEAST = 1e-3
 class Texts:
     """What texts mean to an encoder. One event loop owns it; `close` ends the thread."""
 
-    def __init__(self, encoder: TextEncoder, *, most_kept: int = MOST_KEPT) -> None:
+    def __init__(self, encoder: TextEncoder, *, quick: bool = False, most_kept: int = MOST_KEPT) -> None:
+        """Take a `quick` encoder: one that is done before a thread would have begun."""
         self.encoder = encoder.name
         self.encoded = 0
         """Clauses encoded so far."""
         self._encode = encoder.encode
         self._most_kept = most_kept
         self._kept: OrderedDict[str, asyncio.Future[NDArray[np.float32]]] = OrderedDict()
-        self._thread = ThreadPoolExecutor(1, "encoder")
+        self._thread = None if quick else ThreadPoolExecutor(1, "encoder")
 
     async def vector(self, clauses: Clauses) -> NDArray[np.float32] | None:
         """Return the vector, of length 1, of what clauses want; None where they cancel out, or there are none.
@@ -51,14 +54,15 @@ class Texts:
 
     def close(self) -> None:
         """Encode no more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _of(self, text: str) -> asyncio.Future[NDArray[np.float32]]:
         """Return the vector of a clause, known or on its way: who asks while it is encoded waits for the same."""
         key = same(text)
         found = self._kept.get(key)
         if found is None:
-            found = asyncio.get_running_loop().run_in_executor(self._thread, self._one, text)
+            found = self._begun(text)
             self._kept[key] = found
             found.add_done_callback(lambda done: self._drop(key) if done.cancelled() or done.exception() else None)
             self.encoded += 1
@@ -66,6 +70,14 @@ class Texts:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return found
+
+    def _begun(self, text: str) -> asyncio.Future[NDArray[np.float32]]:
+        loop = asyncio.get_running_loop()
+        if self._thread is not None:
+            return loop.run_in_executor(self._thread, self._one, text)
+        done: asyncio.Future[NDArray[np.float32]] = loop.create_future()
+        done.set_result(self._one(text))
+        return done
 
     def _drop(self, key: str) -> None:
         self._kept.pop(key, None)
