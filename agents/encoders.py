@@ -111,7 +111,11 @@ class StaticEncoder:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return a vector a text, shape (texts, CONTENT); an empty text's is 0."""
         found = np.zeros((len(texts), self._vectors.shape[1]), np.float32)
-        for at, tokens in enumerate(self._tokens.encode_batch(list(texts), add_special_tokens=False)):
+        if len(texts) == 1:  # threads would take longer than they save
+            encoded = [self._tokens.encode(texts[0], add_special_tokens=False)]
+        else:
+            encoded = self._tokens.encode_batch(list(texts), add_special_tokens=False)
+        for at, tokens in enumerate(encoded):
             if tokens.ids:
                 found[at] = self._vectors[np.minimum(tokens.ids, len(self._vectors) - 1)].mean(axis=0)
         return normalised(fitted(found))

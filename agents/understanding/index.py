@@ -6,7 +6,8 @@ of a change. What is withdrawn is no answer from the next search on; new words a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice, starmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,8 +102,9 @@ class CatalogueIndex:
         """Return what a text is after."""
         said = words(text)
         held = self._lexical.search(said, _HELD)
-        titles = [entry.title for row, _ in held if (entry := self._known.entries[row]) is not None and entry.title]
-        return meant(text, clauses_of(text), titles[:_TITLES], self._lexical.unknown(said), self._known)
+        entries = (self._known.entries[each.row] for each in held)
+        titles = islice((entry.title for entry in entries if entry is not None and entry.title), _TITLES)
+        return meant(text, clauses_of(text), titles, self._lexical.unknown(said), self._known)
 
     def candidates(
         self, asked: Meant, vector: NDArray[np.float32] | None, k: int, category: str | None = None
@@ -113,7 +115,7 @@ class CatalogueIndex:
         """
         known = self._known
         held = self._lexical.search(asked.said, max(_HELD, k + _MOST_UNSEEN), category)
-        lexical = [each for each in held if self._may(each.row)][:k]
+        lexical = self._shown(held, k)
         near = [] if vector is None else self._near(vector, k, category)
         by_words = {each.row: (rank, each.score) for rank, each in enumerate(lexical, start=1)}
         by_vector = {each.row: (rank, each.score) for rank, each in enumerate(near, start=1)}
@@ -155,8 +157,10 @@ class CatalogueIndex:
         near = self._near(self._known.vectors([row])[0], k + 1, None)
         return [ScoredItem(self._known.ids[held.row], held.score) for held in near if held.row != row][:k]
 
-    def _may(self, row: int) -> bool:
-        return self._known.is_shown(row)
+    def _shown(self, held: Iterable[Held], k: int) -> list[Held]:
+        """Return the first `k` that may be shown."""
+        is_shown = self._known.is_shown
+        return list(islice((each for each in held if is_shown(each.row)), k))
 
     def _near(self, vector: NDArray[np.float32], k: int, category: str | None) -> list[Held]:
         """Return the `k` items that may be shown whose vectors are nearest, of a category or of all."""
@@ -169,7 +173,7 @@ class CatalogueIndex:
             near = self._known.vectors(rows) @ vector
             order = np.lexsort((rows, -near))[: k + _MOST_UNSEEN]
             pairs = zip(rows[order].tolist(), near[order].tolist(), strict=True)
-        return [Held(row, score) for row, score in pairs if self._may(row)][:k]
+        return self._shown(starmap(Held, pairs), k)
 
 
 def _title(known: Known, row: int) -> str | None:
