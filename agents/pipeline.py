@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import sys
+import threading
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
@@ -112,7 +113,9 @@ class Pipeline(Service):
         # default of 5 ms would be half a slice
         sys.setswitchinterval(_SWITCH_S)
         parts = self.parts
-        TRAINING.begin()  # torch takes seconds to load: while files are read
+        TRAINING.begin()  # torch takes seconds to load, and kernels one or two: while files are read
+        if are_compiled():
+            threading.Thread(target=compile_kernels, name="millstream-kernels", daemon=True).start()
         await self._reach_redis(parts.redis.ping())
         parts.snapshots.check()
         store = open_store(self._settings.snapshots.directory)
