@@ -46,6 +46,7 @@ def compile_kernels() -> None:
     step = Step(LearningConfig(max_users=16, max_items=16))
     step.apply(vectors_chunk(["i125"], coded, scale))
     step.apply(Chunk(INTERACTIONS, 0, 0, events, columns)).encoded(0)
+    step.state_hash()
     step.relist([NOBODY]).encoded(0)
     why(step, NOBODY, "i125", MAIN)
     scores(step, NOBODY, ["i125"], MAIN)
