@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import sys
+import threading
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,7 @@ from redis.exceptions import RedisError
 
 from millstream.online_learning.snapshot_remote import open_store
 from millstream.online_learning.step import Step
+from millstream.online_learning.torch_process import TRAINING
 from millstream.streams.dead_letters import DeadLetterTopic
 from millstream.streams.ending import end_tasks
 from millstream.streams.errors import Unavailable
@@ -32,7 +34,7 @@ from .seat import Seat, seats_of
 from .snapshots import SnapshotRefused
 from .status import by_topic
 from .step_thread import StepStopped
-from .warm_up import COMPILING, are_compiled, compile_kernels, load_training
+from .warm_up import COMPILING, are_compiled, compile_kernels
 
 _REDIS_ANSWERS_WITHIN_S = 5.0
 # Their sum, and what closing takes, stays under the five seconds that Ctrl-C may take.
@@ -40,6 +42,7 @@ _DRAIN_WITHIN_S = 1.5
 _FLUSH_WITHIN_S = 0.5
 _CLOSE_WITHIN_S = 0.5
 _SWITCH_S = 0.0005
+_READY_EVERY_S = 0.05
 _THREAD_ENDS_WITHIN_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -110,8 +113,9 @@ class Pipeline(Service):
         # default of 5 ms would be half a slice
         sys.setswitchinterval(_SWITCH_S)
         parts = self.parts
-        # torch takes seconds to load: while files are read, since a stop waits for it
-        training = asyncio.ensure_future(asyncio.to_thread(load_training))
+        TRAINING.begin()  # torch takes seconds to load, and kernels one or two: while files are read
+        if are_compiled():
+            threading.Thread(target=compile_kernels, name="millstream-kernels", daemon=True).start()
         await self._reach_redis(parts.redis.ping())
         parts.snapshots.check()
         store = open_store(self._settings.snapshots.directory)
@@ -152,7 +156,7 @@ class Pipeline(Service):
             parts.taking_part,
             parts.switching,
         )
-        work = [*(part.run() for part in running), self._take_part(name, training)]
+        work = [*(part.run() for part in running), self._take_part(name)]
         self._work = [asyncio.ensure_future(self._guard(each)) for each in work]
 
     async def _guard(self, work: Awaitable[None]) -> None:
@@ -162,15 +166,14 @@ class Pipeline(Service):
         except Exception as error:
             self.failure.report(error)
 
-    async def _take_part(self, name: str, training: Awaitable[None]) -> None:
+    async def _take_part(self, name: str) -> None:
         """Come to a role, beside the rest: a long way to catch up can be stopped like everything."""
         source = self.parts.source
         topics = self._settings.topics
         read = (*(each.topic for each in self._settings.inputs), topics.items, topics.item_vectors)
         await self.parts.taking_part.begin(name, source.read_from, {name: source.topic_ids[name] for name in read})
-        # lists go out meanwhile, but a slice that ended a block of training would wait; a stop must not cancel what
-        # another thread is at
-        await asyncio.shield(training)
+        while not TRAINING.is_ready:  # lists go out meanwhile, but a slice that ended a block of training would wait
+            await asyncio.sleep(_READY_EVERY_S)
         self.parts.reporter.state = "running"
 
     async def on_stop(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import faust
 import uvloop
 
-from . import pipeline
-from .warm_up import compile_kernels, load_training
+from millstream.online_learning import interest_loss
 
-__all__ = ["faust", "pipeline", "uvloop"]
+from . import pipeline
+from .warm_up import compile_kernels
+
+__all__ = ["faust", "interest_loss", "pipeline", "uvloop"]
 
 compile_kernels()
-load_training()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 import numpy as np
 
@@ -9,11 +11,14 @@ from millstream.online_learning.compiled import cache_directory
 from millstream.online_learning.config import MAIN, LearningConfig
 from millstream.online_learning.scored import scores
 from millstream.online_learning.step import INTERACTIONS, NOBODY, Step
+from millstream.online_learning.torch_process import TRAINING
 from millstream.online_learning.why import why
 from millstream.schemas.columns import Chunk, InteractionColumns, vectors_chunk
 from millstream.schemas.item_vectors import CONTENT
 from millstream.schemas.records import Kind
 from millstream.schemas.utterances import Utterances
+
+_READY_EVERY_S = 0.05
 
 COMPILING = "compiling the kernels, once for this version on this machine: a minute or two"
 
@@ -41,6 +46,7 @@ def compile_kernels() -> None:
     step = Step(LearningConfig(max_users=16, max_items=16))
     step.apply(vectors_chunk(["i125"], coded, scale))
     step.apply(Chunk(INTERACTIONS, 0, 0, events, columns)).encoded(0)
+    step.state_hash()
     step.relist([NOBODY]).encoded(0)
     why(step, NOBODY, "i125", MAIN)
     scores(step, NOBODY, ["i125"], MAIN)
@@ -63,7 +69,9 @@ def compile_kernels_saying_so() -> None:
 
 def load_training() -> None:
     """Load torch, which takes some seconds, so that a run that is timed does not wait for it at its second block."""
-    from millstream.online_learning import interest_loss  # noqa: F401  # here, so that other commands start without
+    TRAINING.begin()
+    while not TRAINING.is_ready:
+        time.sleep(_READY_EVERY_S)
 
 
 if __name__ == "__main__":

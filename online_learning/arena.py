@@ -172,7 +172,8 @@ class Arena:
             if name in self.tables[table].widened:
                 self.was_narrower |= values.shape[-1] < array.shape[-1]
                 array = array[..., : values.shape[-1]]
-            array[rows] = values
+            if _anything(values) or _anything(array[rows]):  # memory that only ever held zeros stays unused
+                array[rows] = values
 
     def mark(self, layout: Layout) -> None:
         """Mark every row that a snapshot may hold something of as touched."""
@@ -192,6 +193,12 @@ class Arena:
             table.name: table.used() * sum(array[:1].nbytes for array in table.arrays.values())
             for table in self.tables.values()
         }
+
+
+def _anything(array: NDArray[Any]) -> bool:
+    """Whether any byte of it is not 0; soon known where the first are not."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return bool(flat.view(np.uint64 if flat.nbytes % 8 == 0 else np.uint8).any())
 
 
 def layout_of(copies: Mapping[str, NDArray[Any]]) -> Layout:

@@ -33,8 +33,10 @@ class TableDigest:
         after = np.zeros((len(rows), 2), np.uint64)
         for name, array in arrays.items():
             hash_rows(_as_words(array), rows, _salt(self._table, name), after)
-        self.value = (self.value + _sum_128(after) - _sum_128(self._row_hash[rows])) & MASK_128
-        self._row_hash[rows] = after
+        before = self._row_hash[rows]
+        if after.any() or before.any():  # else it would take memory for rows that hold nothing
+            self.value = (self.value + _sum_128(after) - _sum_128(before)) & MASK_128
+            self._row_hash[rows] = after
 
 
 class IdsDigest:

@@ -19,6 +19,7 @@ from .content import Content
 from .interest import BLOCK, NOBODY, Interest
 from .popularity import ALL_TIME, EVENTS, Popularity
 from .prompts import PROMPTS, SURFACES
+from .torch_process import TRAINING
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ class InterestTrainer:
         """Begin to train the closed block, if there is one: after a load, what was under way begins again."""
         if self._part.filled[1] > 0:
             block = self._copy()
-            self._under_way = self._background.submit(lambda: _train(block))
+            self._under_way = self._background.submit(lambda: TRAINING.train("interest_loss", block))
 
     def _finish(self) -> None:
         if self._under_way is None:
@@ -230,9 +231,3 @@ def _pooling(part: Interest) -> tuple[NDArray[np.float32], ...]:
 
 def _weights(a: Adapter) -> tuple[NDArray[np.float32], ...]:
     return (a.down, a.up, a.gate, a.down_square, a.up_square, a.gate_square)
-
-
-def _train(block: Block) -> Learned:
-    from .interest_loss import train  # torch takes seconds to load
-
-    return train(block)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .background import Background
 from .interest import NOBODY, Interest
 from .session import LENGTH, REPLAY, Session
+from .torch_process import TRAINING
 
 REPLAYED = 32
 _SEED = 20_261_129
@@ -85,7 +86,7 @@ class SessionTrainer:
         """Begin to train the closed block, if there is one: after a load, what was under way begins again."""
         if self._interest.filled[1] > 0:
             lesson = self._lesson()
-            self._under_way = self._background.submit(lambda: _teach(lesson))
+            self._under_way = self._background.submit(lambda: TRAINING.train("session_loss", lesson))
 
     def settle(self) -> None:
         """Write back at once what the block under way teaches."""
@@ -189,9 +190,3 @@ def sequences_of(
             if at < 0:
                 break
     return Sequences(items, said, share)
-
-
-def _teach(lesson: Lesson) -> Taught:
-    from .session_loss import train  # torch takes seconds to load
-
-    return train(lesson)

@@ -126,6 +126,7 @@ async def recovery(where: Place, *, users: int, items: int, events_per_user: int
             "first_list_s": first_list_s,
             "resident_bytes": resident.all,
             "resident_anonymous_bytes": resident.anonymous,
+            "trainer_resident_bytes": resident.trainer,
             "catch_up_per_s": catch_up_per_s,
         },
         baseline={"catch_up_per_s": learn_per_s},
@@ -145,7 +146,8 @@ async def recovery(where: Place, *, users: int, items: int, events_per_user: int
             f"catch-up: {waiting:,} events that had waited, full effort, from the state's load to all of them learned "
             "and their users' lists published, each once; the baseline learns as `bench learn` does, with a fresh list "
             "after each event",
-            "resident: all of the process; anonymous: of that what is no file's (torch alone maps some 400 MB)",
+            "resident: all of the process; anonymous: of that what is no file's; trainer: the process beside it that "
+            "torch is in",
         ),
     )
 
@@ -263,13 +265,20 @@ class _Resident(NamedTuple):
     all: int
     anonymous: int
     """Those that are no file's."""
+    trainer: int
+    """Those of the processes that it started, all of them."""
 
     @classmethod
     def of(cls, pid: int) -> _Resident:
-        """Return them of a process."""
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        held = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines[1:]}
-        return cls(held["Rss"], held["Anonymous"])
+        """Return them of a worker."""
+        worker = _rollup(pid)
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return cls(worker["Rss"], worker["Anonymous"], sum(_rollup(int(child))["Rss"] for child in children))
+
+
+def _rollup(pid: int) -> dict[str, int]:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines[1:]}
 
 
 async def _first_list(where: Place, settings: Settings, choices: Choices, say: Say) -> tuple[float, _Resident]:

@@ -13,6 +13,7 @@ import click
 import uvloop
 
 from millstream.agents.errors import Problem
+from millstream.online_learning.torch_process import TRAINING
 from millstream.streams.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def command(as_json: bool) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)-7s %(message)s", level=logging.INFO)
     for framework in ("faust", "mode", "millstream.agents.app"):
         logging.getLogger(framework).setLevel(logging.WARNING)
+    TRAINING.begin()  # it takes as long as what is imported next
     # imported here: it reads the settings, whose errors the command line reports
     from millstream.agents.app import app
 

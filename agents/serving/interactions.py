@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from redis.exceptions import RedisError
 
 from millstream.schemas.canonical import canonical_event, extras_of
+from millstream.schemas.item_vectors import CONTENT
 from millstream.schemas.mapping import COLUMN_KINDS, InputMapping, WrongMapping
 from millstream.schemas.records import Kind
 from millstream.schemas.rejects import Flaw, RejectCode, shown
@@ -49,6 +50,20 @@ _EVENT: dict[str, Any] = {
             "type": ["string", "integer"],
             "description": "Of an `alias`, in the place of an item: the id of the visitor that this user was before. "
             "Needs an admin key.",
+        },
+        "query": {
+            "type": "string",
+            "description": "What was typed or said, of a `query` or `say`, instead of an item.",
+        },
+        "vector": {
+            "type": "array",
+            "items": {"type": "number"},
+            "description": f"What it means, {CONTENT} numbers by the encoder of the items; absent: `understand` finds it.",
+        },
+        "context": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "description": "Circumstances by name; `surface`, where it was shown, teaches a prompt of its own.",
         },
     },
     "required": ["user_id"],
