@@ -58,7 +58,7 @@ _EVENT: dict[str, Any] = {
         "vector": {
             "type": "array",
             "items": {"type": "number"},
-            "description": f"What it means, {CONTENT} numbers by the encoder of the items; absent: `understand` finds it.",
+            "description": f"What it means: {CONTENT} numbers by the items' encoder; absent: `understand` finds it.",
         },
         "context": {
             "type": "object",
