@@ -82,6 +82,11 @@ class TorchProcess:
             process.kill()
             process.wait()
 
+    def forget(self) -> None:
+        """In a fork: leave the process to whom it belongs."""
+        self._lock = threading.Lock()
+        self._process, self._greeted = None, False
+
     def _asked(self, module: str, given: Any) -> tuple[bool, Any]:
         process = self._started()
         assert process.stdin is not None
@@ -120,6 +125,7 @@ class TorchProcess:
 TRAINING = TorchProcess()
 """This process's own."""
 atexit.register(TRAINING.end)
+os.register_at_fork(after_in_child=TRAINING.forget)
 
 
 def _answer(questions: IO[bytes], answers: IO[bytes]) -> None:
