@@ -21,7 +21,6 @@ from millstream.schemas.decode_items import ItemDecoder
 from millstream.schemas.item_vectors import ItemVector, decode_vector, encode_vector
 from millstream.schemas.records import Item
 from millstream.streams.acked_producer import AckedProducer, Record
-from millstream.streams.ending import end_tasks
 from millstream.streams.settings import Settings
 from millstream.streams.topic_reading import read_to_end
 
@@ -63,7 +62,6 @@ class Encoding:
         self._producer = AckedProducer(brokers, topics.item_vectors, client_id="millstream-encode")
         self._digests: dict[str, str] = {}
         self._kept: dict[str, ItemVector] = {}
-        self._sending: asyncio.Future[Any] | None = None
 
     async def run(self, *, once: bool = False, on_progress: Callable[[int, int], None] = lambda done, of: None) -> None:
         """Encode until cancelled; `once`: until all that the catalogue has now is encoded.
@@ -79,15 +77,9 @@ class Encoding:
                     await self._take(batch.records)
                     on_progress(batch.done, batch.of)
                     if once and batch.caught_up:
-                        break
-            await self._sent()
+                        return
         finally:
-            await end_tasks([] if self._sending is None else [self._sending])
             await self._producer.close()
-
-    async def _sent(self) -> None:
-        if self._sending is not None:
-            await self._sending
 
     def _look_back(self) -> None:
         """Read which items have a vector of what they say, by this encoder."""
@@ -128,9 +120,7 @@ class Encoding:
         vectors = [_of(self._kept[digest], item_id) for item_id, (_, digest) in new.items()]
         gone = [item_id for item_id, item in last.items() if item is None and item_id in self._digests]
         out = [Record(each.item_id.encode(), encode_vector(each)) for each in vectors]
-        await self._sent()  # one after the other, while the next are encoded
-        out += [Record(item_id.encode(), None) for item_id in gone]
-        self._sending = asyncio.ensure_future(self._producer.send(out))
+        await self._producer.send([*out, *(Record(item_id.encode(), None) for item_id in gone)])
         self._digests.update({each.item_id: each.digest for each in vectors})
         for item_id in gone:
             del self._digests[item_id]
