@@ -1,6 +1,6 @@
-"""A thread of a trainer's own, which takes its jobs in order: what is learned in torch is learned there.
+"""A thread of a trainer's own, which takes its jobs in order: what is learned in torch is waited for there.
 
-Torch takes seconds to load, so it is loaded there too, unless it is there already.
+The work itself is done by `torch_process`, or here where torch is loaded already.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import redis.asyncio
 from millstream.schemas.questions import read_reply
 
 from .channel import listen
+from .ending import end_tasks
 from .redis_keys import reply_channel
 
 _log = logging.getLogger(__name__)
@@ -58,8 +59,7 @@ class Answers:
     async def close(self) -> None:
         """Hear nothing more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks([self._task])
 
     def _heard(self, hears: bool) -> None:
         if hears:

@@ -20,7 +20,7 @@ class Owner:
 
 def job():
     {within}
-    time.sleep(1)
+    time.sleep(1)  # so that it is under way when the process ends
     print("done", flush=True)
 
 owner = Owner()
@@ -45,6 +45,7 @@ def test_jobs_are_done_in_order_and_return_or_raise() -> None:
 
 @pytest.mark.parametrize(
     ("within", "after"),
+    # the last one: the job collects once its owner is dropped, and the main thread is still there meanwhile
     [("pass", ""), ("pass", "gc.collect()"), ("time.sleep(0.5); gc.collect()", "time.sleep(1)")],
     ids=["at the end", "dropped", "dropped by its own thread"],
 )

@@ -94,6 +94,7 @@ print(json.dumps([pids, type(raised[1]).__name__, raised[1].__notes__]))
 
 def test_it_goes_when_who_asks_is_killed() -> None:
     """However that was: nothing is left to wait for questions that never come."""
+    # it stays until it is killed below
     command, environment = _script(_learned(after="time.sleep(100)"))
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as asking:
         assert asking.stdout is not None
