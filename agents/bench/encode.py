@@ -1,6 +1,6 @@
 """`bench encode`: what a language model in the loop costs the click, and how soon a new item can be recommended.
 
-1. The encoder alone, in this process: so many items a second it can do on one thread.
+1. The encoder alone, in this process, before what follows and after: so many items a second it can do on one thread.
 2. The same items put into the catalogue at once: until `encode` has written a vector of each.
 3. Single items put, one after the other: until a worker scores them as candidates, before anybody has chosen them.
 4. Freshness of clicks while `encode` has more than it can do, beside the same without it, in turns.
@@ -19,7 +19,7 @@ import numpy as np
 from kafka import TopicPartition  # type: ignore[import-untyped]  # kafka-python ships no types
 
 from millstream.agents.demo_servers import Say
-from millstream.agents.encoders import load_encoder
+from millstream.agents.encoders import TextEncoder, load_encoder
 from millstream.agents.freshness import Percentiles
 from millstream.agents.item_contents import contents
 from millstream.agents.status import read_status, status_key
@@ -64,9 +64,13 @@ async def encode(
 ) -> Report:
     """Return the figures. Raises `WrongResult` where the encoder was done before the clicks were."""
     settings = where.settings
-    per_s = await asyncio.to_thread(_alone, settings, items[:_ALONE])
-    say(f"the encoder {settings.content.encoder} alone: {per_s:,.0f} items a second")
+    encoder = await asyncio.to_thread(load_encoder, settings.content.encoder, threads=settings.content.threads)
+    before_s = await asyncio.to_thread(_alone, encoder, items[:_ALONE])
+    say(f"the encoder {settings.content.encoder} alone: {len(items[:_ALONE]) / before_s:,.0f} items a second")
     took_s, recommendable_ms = await _catalogue(where, items, puts, say)
+    after_s = await asyncio.to_thread(_alone, encoder, items[:_ALONE])
+    per_s = 2 * len(items[:_ALONE]) / (before_s + after_s)
+    say(f"alone again: {len(items[:_ALONE]) / after_s:,.0f} items a second")
     say(f"{len(items):,} items in {took_s:.1f} s; a single one after {np.median(recommendable_ms):.0f} ms")
     quiet: list[Percentiles] = []
     busy: list[Percentiles] = []
@@ -103,7 +107,7 @@ async def encode(
         },
         facts=(
             f"encoder {settings.content.encoder}, {settings.content.threads} thread(s), nice {settings.content.nice}; "
-            f"its own rate without the others, from {min(len(items), _ALONE):,} items",
+            f"its own rate without the others, from {min(len(items), _ALONE):,} items, once before and once after",
             f"{puts} items put one by one, from the send until the worker says of each that it is a candidate",
             f"freshness: {len(log) - WARM:,} events of {name} at {rate:,.0f} a second, {turns} turns of both; the "
             "median of the turns' ratios; every item is put before, so that the encoder is at it all the while",
@@ -111,14 +115,13 @@ async def encode(
     )
 
 
-def _alone(settings: Settings, items: Sequence[Item]) -> float:
-    """Return how many items a second the encoder does, as `encode` hands them over."""
-    encoder = load_encoder(settings.content.encoder, threads=settings.content.threads)
+def _alone(encoder: TextEncoder, items: Sequence[Item]) -> float:
+    """Return the seconds that the encoder takes for the items, as `encode` hands them over."""
     contents(items[:_AT_ONCE], encoder)
     began_s = time.perf_counter()
     for first in range(0, len(items), _AT_ONCE):
         contents(items[first : first + _AT_ONCE], encoder)
-    return len(items) / (time.perf_counter() - began_s)
+    return time.perf_counter() - began_s
 
 
 async def _catalogue(where: Place, items: Sequence[Item], puts: int, say: Say) -> tuple[float, list[float]]:
