@@ -6,6 +6,9 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
+# What Python compiles is kept beside the sources, whatever the shell says: each start of a command would compile a
+# thousand files again, for two and a half seconds.
+unexport PYTHONDONTWRITEBYTECODE
 STAMP := $(VENV)/.installed
 PACKAGES := schemas streams agents online_learning
 # the first Python on the path that is new enough; override with `make PYTHON=/path/to/python3`

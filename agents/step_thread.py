@@ -1,11 +1,11 @@
 """The thread that owns the step: batches go in, finished slices come out, and nobody else touches the state.
 
-The event loop hands over a batch, parts of the order that everybody follows; the thread applies it in slices of at
-most `slice_ms`, so that a slice's lists go out while the next slice is computed, and so that snapshots and questions
-get their turn between two slices. A batch that is shorter goes out as one slice: a hand-over between the threads costs
-both of them. Where a chunk is cut changes neither the state nor the lists (the step's own promise). A user's list is
-made once a part, after the user's last event in it: a part is what was waiting, so refreshes coalesce exactly when
-the stream is fast.
+The event loop hands over a batch, parts of the order that everybody follows; the thread applies it in slices of
+`slice_ms`, longer ones when it is behind, so that a slice's lists go out while the next slice is computed, and so that
+snapshots and questions get their turn between two slices. A batch that is shorter goes out as one slice: a hand-over
+between the threads costs both of them. Where a chunk is cut changes neither the state nor the lists (the step's own
+promise). A user's list is made once a part, after the user's last event in it: a part is what was waiting, so
+refreshes coalesce exactly when the stream is fast.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ _SMOOTHING = 0.3
 STALENESS_WINDOW_S = 10.0
 """Over how long staleness is measured."""
 _LONGER_WHEN_BEHIND = 4
-"""Slices are so many times longer while not every event trains: what waits is then longer than a slice anyway, and
-each hand-over between the threads costs both of them."""
+"""Slices are so many times longer while not every event trains, or much waits: that is then longer than a slice
+anyway, and each hand-over between the threads costs both of them."""
+_MUCH_S = 1.0
 
 
 class AppliedLike(Protocol):
@@ -264,8 +265,8 @@ class StepThread(Generic[S]):
                 self._wake.wait()
 
     def _apply(self, step: S, batch: Sequence[Part]) -> None:
-        slice_ = self._slice(batch[0].train_every)
         self._left = sum(len(part.chunk) for part in batch)
+        slice_ = self._slice(batch[0].train_every)
         for part in batch:
             self.train_every = part.train_every
             rest: Rest | None = Rest(*part)
@@ -312,7 +313,8 @@ class StepThread(Generic[S]):
         """Return an empty slice with room for as many events as fit into `slice_ms` at the present pace."""
         events = _FIRST_SLICE_EVENTS
         if self._event_s is not None:
-            longer = 1 if train_every == FULL else _LONGER_WHEN_BEHIND
+            is_behind = train_every != FULL or self.behind_s(0) > _MUCH_S
+            longer = _LONGER_WHEN_BEHIND if is_behind else 1
             events = max(1, int(longer * self._slice_s / self._event_s))
         return Slice(events, self._clock_s())
 

@@ -244,7 +244,7 @@ class Worker(Section):
     """How the running loop behaves."""
 
     slice_ms: float = Field(default=10.0, gt=0)
-    """Longest the step holds its thread before what it made goes out."""
+    """Longest the step holds its thread before what it made goes out; four times that while a second's work waits."""
     max_chunk_events: int = Field(default=4_000, ge=1)
     max_in_flight_events: int = Field(default=16_000, ge=1)
     """Events read but not yet published; beyond it the source stops reading (back-pressure)."""

@@ -200,20 +200,28 @@ class InteractionSource(Service):
         await self._close()
 
     async def _read_order(self, follower: Follower) -> None:
-        """Hand over all of the order that stands in its topic now."""
+        """Hand over all of the order that stands in its topic now.
+
+        By a connection of its own: on one that waits for more records, each later question would wait with it.
+        """
         self._order_place = place = TopicPartition(follower.topic, 0)
-        first = (await self._consumer.beginning_offsets([place]))[place]
-        end = (await self._consumer.end_offsets([place]))[place]
-        if not first <= follower.next_record <= end:
-            raise PositionLost(
-                f"{follower.topic}: the order is to be followed from offset {follower.next_record}, but the log has "
-                f"{first} to {end}; {start_over(self._settings)}"
-            )
-        self._consumer.assign([place])
-        self._consumer.seek(place, follower.next_record)
-        while await self._consumer.position(place) < end:
-            batches = await self._consumer.getmany(place, timeout_ms=_POLL_MS)
-            follower.read(written(batches.get(place, ())))
+        consumer = make_consumer(self._settings.kafka)
+        try:
+            await asyncio.wait_for(consumer.start(), _CONNECT_WITHIN_S)
+            first = (await consumer.beginning_offsets([place]))[place]
+            end = (await consumer.end_offsets([place]))[place]
+            if not first <= follower.next_record <= end:
+                raise PositionLost(
+                    f"{follower.topic}: the order is to be followed from offset {follower.next_record}, but the log "
+                    f"has {first} to {end}; {start_over(self._settings)}"
+                )
+            consumer.assign([place])
+            consumer.seek(place, follower.next_record)
+            while await consumer.position(place) < end:
+                batches = await consumer.getmany(place, timeout_ms=_POLL_MS)
+                follower.read(written(batches.get(place, ())))
+        finally:
+            await end_consumer(consumer)
 
     def _assign(self, offset: Callable[[Any], int]) -> None:
         # No await from assign to the last seek: aiokafka would fetch from elsewhere in between and skip records.

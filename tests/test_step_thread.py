@@ -143,6 +143,25 @@ async def test_a_slice_takes_no_longer_than_it_may() -> None:
     assert {len(each) for each in run.step.slices[1:-1]} == {6}
 
 
+async def test_slices_are_longer_while_more_than_a_second_of_work_waits() -> None:
+    """At 1.7 ms an event, 5 fit into a slice: 23 while more than 588 are left, with those of batches that wait."""
+    step = FakeStep(event_ms=1.7)
+    async with running(step, slice_ms=10.0) as run:
+        submit(run, chunk(["a"] * 8), records=8)  # the pace is known from now on
+        await run.thread.call(lambda step: None)
+        taken, submitted = threading.Event(), threading.Event()
+        step.before = lambda: (taken.set(), submitted.wait(10))
+        submit(run, chunk(["b"] * 235, start=8), records=235)
+        await asyncio.to_thread(taken.wait, 10)
+        submit(run, chunk(["c"] * 600, start=243), records=600)
+        submitted.set()
+        await run.thread.stop()
+    lengths = [len(each) for each in step.slices]
+    assert lengths[:2] == [8, 5]
+    assert lengths[2:13] == [23] * 11  # ten of what was left of the batch under way, one of the next
+    assert set(lengths[13:-1]) == {5}
+
+
 async def test_a_slice_goes_on_from_one_chunk_of_a_batch_into_the_next() -> None:
     """Short chunks of several partitions share a slice; one that is full ends in the midst of a chunk."""
     async with running(FakeStep(event_ms=1.0), slice_ms=10.0) as run:
