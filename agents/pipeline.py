@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import sys
 import threading
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -41,7 +40,6 @@ _REDIS_ANSWERS_WITHIN_S = 5.0
 _DRAIN_WITHIN_S = 1.5
 _FLUSH_WITHIN_S = 0.5
 _CLOSE_WITHIN_S = 0.5
-_SWITCH_S = 0.0005
 _READY_EVERY_S = 0.05
 _THREAD_ENDS_WITHIN_S = 1.0
 
@@ -109,9 +107,6 @@ class Pipeline(Service):
         """Connect, resume, and begin to read. Raises `Unavailable` with the remedy within ten seconds."""
         # its client logs lost connections many times a second; the outage lines say it once, with the address
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        # after each kernel the step's thread waits for the interpreter this long while the event loop is busy; the
-        # default of 5 ms would be half a slice
-        sys.setswitchinterval(_SWITCH_S)
         parts = self.parts
         TRAINING.begin()  # torch takes seconds to load, and kernels one or two: while files are read
         if are_compiled():

@@ -3,7 +3,7 @@
 So a worker is there sooner, holds no more memory than its state, and stops at once whatever torch is doing. What is
 asked is a pure function of what it is given; so if the process is lost, another is asked the same. It is there from the
 first question on, one for all that ask, and ends with whoever started it. Where torch is loaded already, nothing of
-this is needed, and none is started.
+this is needed, and none is started, unless it is asked for.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class TorchProcess:
     """Answers one question at a time, to any thread."""
 
     def __init__(self) -> None:
+        self.always = False
+        """Whether it is to be there also where torch is loaded already."""
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._greeted = False
@@ -45,20 +47,20 @@ class TorchProcess:
     @property
     def is_ready(self) -> bool:
         """Whether torch is loaded, here or there."""
-        if "torch" in sys.modules or self._greeted:
+        if self._is_here or self._greeted:
             return True
         answers = None if self._process is None else self._process.stdout
         return answers is not None and bool(select.select([answers], [], [], 0)[0])
 
     def begin(self) -> None:
         """Start it, if it is needed, so that it is ready sooner."""
-        if "torch" not in sys.modules:
+        if not self._is_here:
             with self._lock:
                 self._started()
 
     def train(self, module: str, given: Any) -> Any:
         """Return `train(given)` of a module of this package that needs torch; what it raises is raised here."""
-        if "torch" in sys.modules:
+        if self._is_here:
             return importlib.import_module(f"{_PACKAGE}.{module}").train(given)
         with self._lock:
             for left in reversed(range(_TRIES)):
@@ -86,6 +88,10 @@ class TorchProcess:
         """In a fork: leave the process to whom it belongs."""
         self._lock = threading.Lock()
         self._process, self._greeted = None, False
+
+    @property
+    def _is_here(self) -> bool:
+        return "torch" in sys.modules and not self.always
 
     def _asked(self, module: str, given: Any) -> tuple[bool, Any]:
         process = self._started()

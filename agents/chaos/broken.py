@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from millstream.online_learning.torch_process import TRAINING
+
 GUARDS = ("fence", "position", "newer-wins", "rename", "dedupe")
 _BEHIND = 20
 
@@ -122,6 +124,7 @@ def main() -> None:
     """Turn the guard off and run the worker."""
     from millstream.agents.cli import main as command_line
 
+    TRAINING.always = True  # forked with torch loaded, but to be killed as any worker's
     _OFF[sys.argv[1]]()
     sys.argv = ["millstream", "worker", "--json"]
     command_line()

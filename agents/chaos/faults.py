@@ -46,7 +46,7 @@ class Faults:
         self.struck: Counter[str] = Counter()
         """Faults carried out, by kind."""
         self.proven: Counter[str] = Counter()
-        """Of the kills: within a snapshot, an append to the order, a recovery."""
+        """Of the kills: within a snapshot, an append to the order, a recovery; and of processes that train."""
         self._workers = workers
         self._kafka = kafka
         self._redis = redis
@@ -61,6 +61,7 @@ class Faults:
             "kill_in_snapshot": self._kill_in_snapshot,
             "kill_in_order": self._kill_in_order,
             "kill_in_recovery": self._kill_in_recovery,
+            "kill_trainer": self._kill_trainer,
             "stop_leader": self._stop_leader,
             "join": self._join,
             "leave": self._leave,
@@ -113,6 +114,11 @@ class Faults:
         self._workers.kill(again)
         self.proven["in_recovery"] += "publishes the lists" not in again.said
         await self._start_again()
+
+    async def _kill_trainer(self) -> None:
+        """Kill the process that the leader has torch in; the leader is to go on with another."""
+        leader = await self._workers.leader()
+        self.proven["of_trainer"] += leader.kill_children()
 
     async def _stop_leader(self) -> None:
         leader = await self._workers.leader()

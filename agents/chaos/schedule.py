@@ -12,6 +12,7 @@ Fault = Literal[
     "kill_in_snapshot",
     "kill_in_order",
     "kill_in_recovery",
+    "kill_trainer",
     "stop_leader",
     "join",
     "leave",
@@ -36,7 +37,7 @@ class Planned:
 
 
 def schedule(seed: int, events: int, only: tuple[Fault, ...] = ()) -> list[Planned]:
-    """Return what comes when. Over twelve seeds in a row each kind comes three times; `only`: these, in this order."""
+    """Return what comes when. Over thirteen seeds each kind comes three times; `only`: these, in this order."""
     chance = random.Random(seed)
     chosen = list(only)
     if not chosen:

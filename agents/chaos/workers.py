@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import time
@@ -67,6 +68,17 @@ class Worker:
         """End it at once, and wait until it is gone."""
         self._process.kill()
         self._process.wait()
+
+    def kill_children(self) -> int:
+        """End at once what it has started; return how many processes that was."""
+        children = [
+            int(pid)
+            for listed in Path(f"/proc/{self.pid}/task").glob("*/children")
+            for pid in listed.read_text().split()
+        ]
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        return len(children)
 
     async def finish(self) -> dict[str, Any]:
         """Stop it in order; return what it says last. Raises `RunStuck` when it fails or does not end."""
