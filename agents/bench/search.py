@@ -38,6 +38,7 @@ _READY_WITHIN_S = 300.0
 _FOUND_WITHIN_S = 20.0
 _LOOK_EVERY_S = 0.01
 _BETWEEN_S = 0.02
+"""After each answer, so that each search finds all processes asleep; without it they are at work all the time."""
 
 
 async def search(
@@ -81,14 +82,16 @@ async def search(
             "ann_recall_at_50": "≥ .95",
             "ann_speed_over_exact": "≥ 10",
             "search_p99_ms": most_ms,
+            "search_in_a_row_p99_ms": most_ms,
             "say_p99_ms": most_ms,
+            "say_in_a_row_p99_ms": most_ms,
             "put_to_found_p99_ms": "≤ 1,000",
         },
         facts=(
             _said(near, vectors, width),
-            f"searches over HTTP, one at a time, each of a text nobody asked before, for a known user, among the items "
-            f"of {name} with the encoder {encoder}; beside a worker, `encode` and `understand`; so with what is said, "
-            "until Kafka has it",
+            f"searches over HTTP, one at a time, {1_000 * _BETWEEN_S:g} ms after the answer before, and in a row without "
+            f"that; each of a text nobody asked before, for a known user, among the items of {name} with the encoder "
+            f"{encoder}; beside a worker, `encode` and `understand`; so with what is said, until Kafka has it",
             "from the answer to PUT until a search finds the item by its title's words, and by its vector; "
             "baseline: the popular list from the same server",
         ),
@@ -122,12 +125,15 @@ async def _whole(where: Place, items: Sequence[Item], queries: int, puts: int, s
         line = (await asyncio.wait_for(serve.stdout.readline(), _READY_WITHIN_S)).decode()
         client = await stack.enter_async_context(aiohttp.ClientSession(line.split()[2].rstrip(",")))
         encoder = await _ready(settings, items, say)
-        texts, unsaid = _texts(items, queries + _WARM), _texts(items, queries, seed=4)
+        texts, unsaid = _texts(items, 2 * queries + _WARM), _texts(items, 2 * queries, seed=4)
+        texts, in_a_row = texts[: queries + _WARM], texts[queries + _WARM :]
         for text in texts[:_WARM]:
             await _asked(client, text, users[0])
         once = [await _asked(client, text, users[n % _USERS]) for n, text in enumerate(texts[_WARM:])]
         again = [await _asked(client, text, users[n % _USERS]) for n, text in enumerate(texts[_WARM:])]
-        said = [await _said_by(client, text, users[n % _USERS]) for n, text in enumerate(unsaid)]
+        at_once = [await _asked(client, text, users[n % _USERS], 0.0) for n, text in enumerate(in_a_row)]
+        said = [await _said_by(client, text, users[n % _USERS]) for n, text in enumerate(unsaid[:queries])]
+        said_at_once = [await _said_by(client, text, users[n % _USERS], 0.0) for n, text in enumerate(unsaid[queries:])]
         popular = [await _popular(client) for _ in range(queries)]
         say(f"{len(once):,} searches: {np.median([ms for ms, _ in once]):.1f} ms")
         found = [await _put(client, number) for number in range(puts)]
@@ -143,8 +149,12 @@ async def _whole(where: Place, items: Sequence[Item], queries: int, puts: int, s
         "search_personal_share": float(personal),
         "search_known_text_p50_ms": float(np.median(again_ms)),
         "search_known_text_p99_ms": float(np.quantile(again_ms, 0.99)),
+        "search_in_a_row_p50_ms": float(np.median([ms for ms, _ in at_once])),
+        "search_in_a_row_p99_ms": float(np.quantile([ms for ms, _ in at_once], 0.99)),
         "say_p50_ms": float(np.median(said)),
         "say_p99_ms": float(np.quantile(said, 0.99)),
+        "say_in_a_row_p50_ms": float(np.median(said_at_once)),
+        "say_in_a_row_p99_ms": float(np.quantile(said_at_once, 0.99)),
         "popular_p50_ms": float(np.median(popular)),
         "put_to_found_p50_ms": float(np.median([by_words for by_words, _ in found])),
         "put_to_found_p99_ms": float(np.quantile([by_words for by_words, _ in found], 0.99)),
@@ -192,15 +202,17 @@ def _texts(items: Sequence[Item], count: int, *, seed: int = 3) -> list[str]:
     return list(found)
 
 
-async def _asked(client: aiohttp.ClientSession, text: str, user: str) -> tuple[float, dict[str, Any]]:
-    await asyncio.sleep(_BETWEEN_S)
+async def _asked(
+    client: aiohttp.ClientSession, text: str, user: str, between_s: float = _BETWEEN_S
+) -> tuple[float, dict[str, Any]]:
+    await asyncio.sleep(between_s)
     began_s = time.perf_counter()
     answer = await _got(client, "/v1/search", q=text, user=user)
     return 1_000 * (time.perf_counter() - began_s), answer
 
 
-async def _said_by(client: aiohttp.ClientSession, text: str, user: str) -> float:
-    await asyncio.sleep(_BETWEEN_S)
+async def _said_by(client: aiohttp.ClientSession, text: str, user: str, between_s: float = _BETWEEN_S) -> float:
+    await asyncio.sleep(between_s)
     began_s = time.perf_counter()
     async with client.post(f"/v1/users/{user}/say", json={"text": text}) as answer:
         said = await answer.json()
