@@ -28,6 +28,10 @@ _PACKAGE = "millstream.online_learning"
 _log = logging.getLogger(__name__)
 
 
+class TrainerLost(RuntimeError):
+    """The process that trains ended over and over; the message has the remedy."""
+
+
 class TorchProcess:
     """Answers one question at a time, to any thread."""
 
@@ -59,7 +63,10 @@ class TorchProcess:
                 self._started()
 
     def train(self, module: str, given: Any) -> Any:
-        """Return `train(given)` of a module of this package that needs torch; what it raises is raised here."""
+        """Return `train(given)` of a module of this package that needs torch; what it raises is raised here.
+
+        Raises `TrainerLost` after three processes that did not answer, and `EOFError` when this one ends.
+        """
         if self._is_here:
             return importlib.import_module(f"{_PACKAGE}.{module}").train(given)
         with self._lock:
@@ -68,8 +75,13 @@ class TorchProcess:
                     returned, answer = self._asked(module, given)
                     break
                 except (OSError, EOFError, pickle.UnpicklingError) as error:
-                    if self._ended or not left:
+                    if self._ended:
                         raise
+                    if not left:
+                        raise TrainerLost(
+                            f"the process that trains was lost {_TRIES} times in a row ({error!r}); what it said "
+                            f"stands above; {sys.executable} -c 'import torch' shows whether torch can be loaded"
+                        ) from error
                     _log.warning("the process that trains was lost (%r); another is asked the same", error)
                     self._lose()
         if not returned:

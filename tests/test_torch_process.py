@@ -73,6 +73,24 @@ def test_one_that_is_lost_costs_nothing_but_time() -> None:
     assert "the process that trains was lost" in complaints
 
 
+def test_a_torch_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    """Not as an end of a file: the message says what to look at."""
+    (tmp_path / "torch.py").write_text("raise ImportError('no torch here')")
+    (kind, message), complaints = _said(f"""
+import json, os
+os.environ["PYTHONPATH"] = {str(tmp_path)!r} + os.pathsep + os.environ["PYTHONPATH"]
+from millstream.online_learning.torch_process import TRAINING
+try:
+    TRAINING.train("interest_loss", None)
+except RuntimeError as error:
+    print(json.dumps([type(error).__name__, str(error)]))
+""")
+    assert kind == "TrainerLost"
+    assert "3 times in a row" in message
+    assert "-c 'import torch'" in message
+    assert complaints.count("ImportError: no torch here") == 3
+
+
 def test_what_goes_wrong_there_is_raised_here_with_its_place() -> None:
     """And the process goes on with the next question."""
     (pids, kind, notes), _ = _said("""

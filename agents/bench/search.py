@@ -89,9 +89,9 @@ async def search(
         },
         facts=(
             _said(near, vectors, width),
-            f"searches over HTTP, one at a time, {1_000 * _BETWEEN_S:g} ms after the answer before, and in a row without "
-            f"that; each of a text nobody asked before, for a known user, among the items of {name} with the encoder "
-            f"{encoder}; beside a worker, `encode` and `understand`; so with what is said, until Kafka has it",
+            f"searches over HTTP, one at a time, {1_000 * _BETWEEN_S:g} ms after the answer before, and in a row "
+            f"without that; each of a text nobody asked before, for a known user, among the items of {name} with the "
+            f"encoder {encoder}; beside a worker, `encode` and `understand`; so with what is said, until Kafka has it",
             "from the answer to PUT until a search finds the item by its title's words, and by its vector; "
             "baseline: the popular list from the same server",
         ),
