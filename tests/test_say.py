@@ -26,6 +26,7 @@ from millstream.agents.understanding.hearing import Ear, Heard
 from millstream.schemas.mapping import InputMapping
 from millstream.schemas.records import Kind
 from millstream.schemas.utterances import judge_utterance
+from millstream.streams.topic_reading import read_to_end
 
 needs_encoder = pytest.mark.skipif(bool(missing_packages()), reason="the extra `text` is not installed")
 SLOW = {"m5", "m6"}
@@ -209,6 +210,8 @@ async def test_what_is_said_while_nobody_understands_is_heard_later(pipeline: Pi
             answer = await client.post("/v1/users/u1/say", json={"text": "slow science fiction"})
             said = answer.json()
             assert (answer.status_code, said["understood"], said["because"]) == (202, False, "no_answer")
+            # the list is made once when it is heard: by then, what all items say is to be known
+            await until(lambda: len(list(read_to_end(pipeline.bootstrap, f"{pipeline.topic}.vectors"))) >= len(ITEMS))
             with understanding(pipeline, "light"):
                 for _ in range(400):
                     found = {item["item_id"] for item in await first_of(client, "u1", 3)}

@@ -117,7 +117,7 @@ async def _whole(where: Place, items: Sequence[Item], queries: int, puts: int, s
     await clicks.send([_click(users[n % _USERS], items[at].item_id) for n, at in enumerate(chosen)])
     await clicks.close()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(WorkerProcess(settings, where.folder))
+        worker = await stack.enter_async_context(WorkerProcess(settings, where.folder))
         await stack.enter_async_context(our_command(settings, where.folder, "encode"))
         await stack.enter_async_context(our_command(settings, where.folder, "understand"))
         serve = await stack.enter_async_context(our_command(settings, where.folder, "serve", "--port", "0"))
@@ -125,6 +125,8 @@ async def _whole(where: Place, items: Sequence[Item], queries: int, puts: int, s
         line = (await asyncio.wait_for(serve.stdout.readline(), _READY_WITHIN_S)).decode()
         client = await stack.enter_async_context(aiohttp.ClientSession(line.split()[2].rstrip(",")))
         encoder = await _ready(settings, items, say)
+        while (status := await worker.look()) is None or status.seq < _CLICKS:
+            await asyncio.sleep(_LOOK_EVERY_S)
         texts, unsaid = _texts(items, 2 * queries + _WARM), _texts(items, 2 * queries, seed=4)
         texts, in_a_row = texts[: queries + _WARM], texts[queries + _WARM :]
         for text in texts[:_WARM]:

@@ -20,8 +20,10 @@ from .workers import Worker, Workers
 
 _AWAY_S = 0.5
 _PAST_THE_SESSION_S = 3.0
-_IN_FLIGHT_S = 0.2
-"""After the broker was stopped: by then the leader has proposed what is not acknowledged."""
+_IN_FLIGHT_S = 1.0
+"""After the broker was stopped: by then the leader has learned what it was at, and proposed what it had read ahead."""
+_TAKEN_IN_S = 0.2
+"""After the broker goes on: by then it has taken in what a dead leader had sent."""
 _FULL_S = 3.0
 _FILE_BYTES = 64 * 1024
 """The largest file while the disk is full: logs go on, snapshots do not."""
@@ -102,7 +104,7 @@ class Faults:
             self._workers.kill(leader)
         finally:
             self._kafka.resume()
-        await asyncio.sleep(_IN_FLIGHT_S)
+        await asyncio.sleep(_TAKEN_IN_S)
         # nobody else leads before the session has timed out: what came is the dead leader's
         self.proven["in_order"] += await self._order_end() > before
         await self._start_again()

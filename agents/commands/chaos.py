@@ -24,6 +24,7 @@ from millstream.agents.chaos.run import Outcome, Servers, run_once
 from millstream.agents.chaos.schedule import FAULTS, Fault, schedule
 from millstream.agents.errors import Problem
 from millstream.agents.interrupt import INTERRUPTED, cancel_once_on_signals, ignore_signals
+from millstream.online_learning.torch_process import TRAINING
 from millstream.streams.local_kafka import LocalKafka
 from millstream.streams.local_redis import LocalRedis
 
@@ -76,6 +77,7 @@ def command(
     console = Console(stderr=True)
     outcomes: list[Outcome] = []
     interrupted = False
+    TRAINING.begin()  # what judges the first run trains, too
     try:
         uvloop.run(_sit(asked, console, outcomes))
     except asyncio.CancelledError:
