@@ -10,6 +10,7 @@ import asyncio
 import gc
 import itertools
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -248,8 +249,9 @@ def _load(settings: Settings, choices: Choices) -> tuple[float, int, float]:
     began_s = time.perf_counter()
     step = resume(settings.learning, Folder(directory), [topic]).step
     loaded_s = time.perf_counter()
-    start = choices.made
-    chunk = Chunk(topic, 0, start, start + _LEARN_EVENTS, choices.next(_LEARN_EVENTS))
+    start = step.positions[topic, 0]
+    columns = replace(choices.next(_LEARN_EVENTS), offsets=np.arange(start, start + _LEARN_EVENTS))
+    chunk = Chunk(topic, 0, start, start + _LEARN_EVENTS, columns)
     step.apply(chunk, lists=np.ones(_LEARN_EVENTS, np.bool_)).encoded(0)
     learned_s = time.perf_counter()
     del step
