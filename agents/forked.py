@@ -1,6 +1,6 @@
 """Processes that begin with all imports done: forked from one that did them, by the standard library's forkserver.
 
-A worker takes some eight seconds of CPU to import torch, numba and the rest and to load its kernels. Who starts one
+A worker takes seconds of CPU to import torch, numba and the rest and to load its kernels. Who starts one
 after the other, as `millstream chaos` and the tests do, pays for that once. Apart from that such a process is like any
 other: a session, a working folder, an environment and files of its own, killed and stopped by its pid.
 """

@@ -125,8 +125,9 @@ async def _whole(where: Place, items: Sequence[Item], queries: int, puts: int, s
         line = (await asyncio.wait_for(serve.stdout.readline(), _READY_WITHIN_S)).decode()
         client = await stack.enter_async_context(aiohttp.ClientSession(line.split()[2].rstrip(",")))
         encoder = await _ready(settings, items, say)
-        while (status := await worker.look()) is None or status.seq < _CLICKS:
-            await asyncio.sleep(_LOOK_EVERY_S)
+        async with asyncio.timeout(_READY_WITHIN_S):
+            while (status := await worker.look()) is None or status.seq < _CLICKS:
+                await asyncio.sleep(_LOOK_EVERY_S)
         texts, unsaid = _texts(items, 2 * queries + _WARM), _texts(items, 2 * queries, seed=4)
         texts, in_a_row = texts[: queries + _WARM], texts[queries + _WARM :]
         for text in texts[:_WARM]:
